@@ -1,0 +1,45 @@
+# Two commands matter on a fresh machine: `make up` and `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+INVENTORY ?= inventories/local
+VENV := .venv/bin
+PLAYBOOK := ANSIBLE_CONFIG=ansible.cfg $(VENV)/ansible-playbook
+export PYTHON
+
+.PHONY: help up down check test test-e2e bench lock docs controller dev lab-up lab-down lab-ssh
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: controller ## Bring up Airflow on this machine (INVENTORY=inventories/local)
+	$(PLAYBOOK) site.yml -i $(INVENTORY) $(ARGS)
+
+down: controller ## Remove what `make up` made; PURGE=1 also removes data, images and generated passwords
+	$(PLAYBOOK) playbooks/teardown.yml -i $(INVENTORY) -e teardown_confirm=yes -e teardown_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)
+
+check: dev ## The quick part of the tests: lint, types, unit tests, documentation, sanity
+	scripts/check
+
+test: dev ## Everything: check, the engine tests, then a real deployment from a clean clone
+	scripts/check
+	$(VENV)/pytest -q tests/engine
+	$(VENV)/pytest -q tests/e2e
+
+bench: dev ## swarm_stack beside community.docker.docker_stack on the stack that runs here
+	$(VENV)/python bench/swarm_stack_noop.py
+
+docs: dev ## Generate role and module pages from their specifications
+	scripts/docs
+
+lock: dev ## Pin the development requirements again
+	for name in controller dev; do \
+	  $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+
+controller:
+	@scripts/bootstrap controller
+
+dev:
+	@scripts/bootstrap dev
+
+lab-up lab-down lab-ssh:
+	@echo "The lab of virtual hosts is not part of this release yet." >&2; exit 2

@@ -1,0 +1,323 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host enters a swarm or leaves it.
+
+PRIVATE to the collection.
+
+Source for paths and bodies: Docker Engine API reference 1.41, ``/swarm/init``, ``/swarm/join``, ``/swarm/leave``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
+    EngineError,
+    EngineUnreachable,
+)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import gwbridge
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
+    EngineLike,
+    SwarmProblem,
+    read_node,
+    wait_until,
+)
+
+#: Docker's own choices, which an empty option stands for.
+DEFAULT_SUBNET_SIZE = 24
+DEFAULT_DATA_PATH_PORT = 4789
+DEFAULT_ADDRESS_POOLS = ("10.0.0.0/8",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """What a host's membership is to be.
+
+    Attributes:
+        advertise_address: address (or interface) that other members use to reach this one.
+        join_addresses: managers to join through; empty to found a swarm.
+        address_pools, subnet_size, data_path_port: fixed when a swarm is founded; empty or 0 for Docker's choice.
+        cluster_id: the swarm that is expected; empty when any is right.
+    """
+
+    advertise_address: str
+    listen_address: str = "0.0.0.0:2377"  # noqa: S104  Docker's own default; firewalls decide who reaches it
+    data_path_address: str = ""
+    join_addresses: tuple[str, ...] = ()
+    join_token: str = dataclasses.field(default="", repr=False)
+    availability: str = "active"
+    address_pools: tuple[str, ...] = ()
+    subnet_size: int = 0
+    data_path_port: int = 0
+    gwbridge_subnet: str = ""
+    cluster_id: str = ""
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What was done, or would be done in check mode."""
+
+    actions: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.actions)
+
+
+def enter(
+    engine: EngineLike,
+    wanted: Membership,
+    *,
+    check_mode: bool = False,
+    timeout: float = 60.0,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+    routes: str | None = None,
+) -> Outcome:
+    """Make this host a member of the wanted swarm.
+
+    Args:
+        timeout: seconds until the node has to be active.
+        wait: called with a condition and seconds.
+        routes: text of ``/proc/net/route``; read from the host when None.
+
+    Raises:
+        SwarmProblem: a state that only a person can resolve, with the way out.
+        EngineError: the engine refused.
+    """
+    node = read_node(engine)
+    outcome = Outcome()
+    if not node["engine"]["reachable"]:
+        return _without_engine(node, wanted, outcome, check_mode)
+    state = node["swarm"]["state"]
+    if state not in ("inactive", "active"):
+        raise SwarmProblem(_stuck(state, node["swarm"]["error"]))
+    if wanted.gwbridge_subnet:
+        _enter_gwbridge(engine, wanted.gwbridge_subnet, outcome, check_mode, routes)
+    if state == "active":
+        _compare(node, wanted, outcome)
+        return outcome
+    outcome.actions.append("join" if wanted.join_addresses else "init")
+    if check_mode:
+        return outcome
+    try:
+        if wanted.join_addresses:
+            engine.post("/swarm/join", _join_body(wanted))
+        else:
+            engine.post("/swarm/init", _init_body(wanted))
+    except EngineError as error:
+        # The engine goes on joining in the background after its own patience of 20 s has ended.
+        if "Timeout was reached before node" not in error.message:
+            raise
+    if not wait(lambda: read_node(engine)["swarm"]["state"] == "active", timeout):
+        after = read_node(engine)["swarm"]
+        raise SwarmProblem(
+            f"This host did not become an active member within {timeout:g} s; its state is {after['state']!r}"
+            + (f": {after['error']}" if after["error"] else "")
+            + f". Check that {', '.join(wanted.join_addresses) or wanted.advertise_address} can be reached from here "
+            "on that port (TCP), and 7946 (TCP and UDP) among all members."
+        )
+    return outcome
+
+
+def leave(
+    engine: EngineLike,
+    *,
+    end_swarm: bool = False,
+    check_mode: bool = False,
+    timeout: float = 60.0,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+) -> Outcome:
+    """Take this host out of its swarm; a manager is demoted first, so that the others keep their majority.
+
+    Args:
+        end_swarm: also when this is the last manager, which ends the swarm with all its services and secrets.
+
+    Raises:
+        SwarmProblem: this is the last manager and ``end_swarm`` is not set, or the demotion is refused.
+    """
+    node = read_node(engine)
+    outcome = Outcome()
+    if not node["engine"]["reachable"] or node["swarm"]["state"] == "inactive":
+        if node["engine"]["reachable"]:
+            _leave_gwbridge(engine, outcome, check_mode)
+        return outcome
+    force = node["swarm"]["state"] in ("pending", "error")
+    if node["swarm"]["state"] == "locked" or node["swarm"]["manager"]:
+        force = _last_manager(node, end_swarm)
+        if not force:
+            outcome.actions.append("demote")
+            if not check_mode:
+                _demote_itself(engine, node["swarm"]["node_id"], timeout, wait)
+    outcome.actions.append("leave")
+    if not check_mode:
+        engine.post("/swarm/leave", query={"force": force})
+        if not wait(lambda: read_node(engine)["swarm"]["state"] == "inactive", timeout):
+            raise SwarmProblem(f"This host was told to leave its swarm and did not within {timeout:g} s.")
+    _leave_gwbridge(engine, outcome, check_mode)
+    return outcome
+
+
+def _without_engine(
+    node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome, check_mode: bool
+) -> Outcome:
+    if not check_mode:
+        raise SwarmProblem(str(node["engine"]["error"]))
+    if wanted.gwbridge_subnet:
+        gwbridge.parse_subnet(wanted.gwbridge_subnet)
+        outcome.actions.append("create docker_gwbridge")
+    outcome.actions.append("join" if wanted.join_addresses or wanted.cluster_id else "init")
+    outcome.warnings.append("No Docker Engine answers on this host yet; the plan takes it for a new one.")
+    return outcome
+
+
+def _stuck(state: str, error: str) -> str:
+    ways = {
+        "pending": "It has been joining a swarm and gets no answer. If it was removed from that swarm, "
+        "run `docker swarm leave --force` on it; if not, check 2377/tcp to the managers.",
+        "locked": "Run `docker swarm unlock` on it with the swarm's unlock key.",
+    }
+    return (
+        f"This host's swarm state is {state!r}{f' ({error})' if error else ''}. "
+        + ways.get(state, "Look at the log of its engine; `docker swarm leave --force` starts it afresh.")
+    )
+
+
+def _compare(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome) -> None:
+    swarm, cluster = node["swarm"], node["cluster"]
+    if wanted.cluster_id and swarm["cluster_id"] and swarm["cluster_id"] != wanted.cluster_id:
+        raise SwarmProblem(
+            f"This host is a manager of swarm {swarm['cluster_id']}, and the inventory's swarm is "
+            f"{wanted.cluster_id}. Run `docker swarm leave --force` on it (this ends what runs there), "
+            "then this playbook again."
+        )
+    if wanted.advertise_address and _is_address(wanted.advertise_address):
+        asked = wanted.advertise_address.rsplit(":", 1)[0] if "." in wanted.advertise_address else ""
+        if asked and swarm["address"] and swarm["address"] != asked:
+            outcome.warnings.append(
+                f"This member's address is {swarm['address']}, and {asked} is asked for (swarm_advertise_address). "
+                "It is set when a host joins: let this host leave and join again, one host at a time."
+            )
+    if cluster and not cluster["error"]:
+        outcome.warnings.extend(_drift(cluster, wanted))
+
+
+def _drift(cluster: t.Mapping[str, t.Any], wanted: Membership) -> list[str]:
+    # A value that nobody asks for is Docker's choice, whatever it was when the swarm was founded.
+    pairs = (
+        ("swarm_address_pools", list(cluster["address_pools"] or DEFAULT_ADDRESS_POOLS), list(wanted.address_pools)),
+        ("swarm_subnet_size", cluster["subnet_size"] or DEFAULT_SUBNET_SIZE, wanted.subnet_size),
+        ("swarm_data_path_port", cluster["data_path_port"] or DEFAULT_DATA_PATH_PORT, wanted.data_path_port),
+    )
+    return [
+        f"{name} asks for {asked}, and the live swarm has {live}. This is fixed when a swarm is founded and "
+        "is left as it is; only a new swarm can have another value."
+        for name, live, asked in pairs
+        if asked and asked != live
+    ]
+
+
+def _is_address(text: str) -> bool:
+    return text.replace(".", "").replace(":", "").isdigit()
+
+
+def _init_body(wanted: Membership) -> dict[str, t.Any]:
+    body: dict[str, t.Any] = {**_common_body(wanted), "ForceNewCluster": False, "Spec": {}}
+    if wanted.address_pools:
+        body["DefaultAddrPool"] = list(wanted.address_pools)
+    if wanted.subnet_size:
+        body["SubnetSize"] = wanted.subnet_size
+    if wanted.data_path_port:
+        body["DataPathPort"] = wanted.data_path_port
+    return body
+
+
+def _join_body(wanted: Membership) -> dict[str, t.Any]:
+    return {
+        **_common_body(wanted),
+        "RemoteAddrs": list(wanted.join_addresses),
+        "JoinToken": wanted.join_token,
+    }
+
+
+def _common_body(wanted: Membership) -> dict[str, t.Any]:
+    body: dict[str, t.Any] = {
+        "ListenAddr": wanted.listen_address,
+        "AdvertiseAddr": wanted.advertise_address,
+        "Availability": wanted.availability,
+    }
+    if wanted.data_path_address:
+        body["DataPathAddr"] = wanted.data_path_address
+    return body
+
+
+def _enter_gwbridge(
+    engine: EngineLike, subnet: str, outcome: Outcome, check_mode: bool, routes: str | None
+) -> None:
+    text = Path(gwbridge.ROUTES).read_text(encoding="ascii") if routes is None else routes
+    if gwbridge.gwbridge_missing(gwbridge.read_gwbridge(engine), subnet, text):
+        outcome.actions.append(f"create {gwbridge.NAME}")
+        if not check_mode:
+            engine.post("/networks/create", gwbridge.gwbridge_document(subnet))
+
+
+def _leave_gwbridge(engine: EngineLike, outcome: Outcome, check_mode: bool) -> None:
+    if gwbridge.is_ours(gwbridge.read_gwbridge(engine)):
+        outcome.actions.append(f"remove {gwbridge.NAME}")
+        if not check_mode:
+            engine.delete(f"/networks/{gwbridge.NAME}")
+
+
+def _last_manager(node: t.Mapping[str, t.Any], end_swarm: bool) -> bool:
+    """Whether leaving needs force because nobody is left to keep the swarm.
+
+    Raises:
+        SwarmProblem: when it does, or that cannot be known, and ``end_swarm`` is not set.
+    """
+    managers = [peer for peer in node["nodes"] if peer["role"] == "manager"]
+    known = bool(managers) and node["swarm"]["state"] == "active"
+    if known and len(managers) > 1:
+        return False
+    if end_swarm:
+        return True
+    raise SwarmProblem(
+        (
+            "This host is the last manager of its swarm: leaving ends the swarm with all its services and secrets."
+            if known
+            else "This host is a manager, and its swarm gives no answer, so nobody can say what leaving would destroy."
+        )
+        + " Set end_swarm if that is what you want."
+    )
+
+
+def _demote_itself(
+    engine: EngineLike,
+    node_id: str,
+    timeout: float,
+    wait: t.Callable[[t.Callable[[], bool], float], bool],
+) -> None:
+    itself = engine.get(f"/nodes/{node_id}")
+    try:
+        engine.post(
+            f"/nodes/{node_id}/update",
+            {**itself["Spec"], "Role": "worker"},
+            {"version": itself["Version"]["Index"]},
+        )
+    except EngineError as error:
+        raise SwarmProblem(
+            f"The swarm refuses to do without this manager: {error.message}. "
+            "Bring another manager back, or add one, and run this again."
+        ) from error
+    if not wait(lambda: _is_worker(engine), timeout):
+        raise SwarmProblem(f"This manager was demoted and is still one after {timeout:g} s.")
+
+
+def _is_worker(engine: EngineLike) -> bool:
+    try:
+        swarm = read_node(engine)["swarm"]
+    except (EngineError, EngineUnreachable):
+        return False
+    return swarm["state"] == "active" and not swarm["manager"]

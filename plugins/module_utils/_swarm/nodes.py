@@ -1,0 +1,187 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Roles, labels and availability of a swarm's nodes, by node ID.
+
+PRIVATE to the collection.
+
+Source for paths and bodies: Docker Engine API reference 1.41, ``/nodes``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
+    EngineLike,
+    SwarmProblem,
+    wait_until,
+)
+
+KEEP = "keep"
+#: How often a node that somebody else writes at the same time is read and written again.
+ATTEMPTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class WantedNode:
+    """What one node is to be. ``role`` and ``availability`` may be ``keep``; ``label`` values are strings."""
+
+    id: str
+    role: str = KEEP
+    availability: str = KEEP
+    labels: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeChange:
+    """One node whose specification differs from the wanted one."""
+
+    id: str
+    hostname: str
+    before: dict[str, t.Any]
+    after: dict[str, t.Any]
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Promotions first and demotions last, so that the majority of managers is never the smaller one."""
+        roles = (self.before["Role"], self.after["Role"])
+        rank = {("worker", "manager"): 0, ("manager", "worker"): 2}.get(roles, 1)
+        return rank, self.hostname
+
+
+def plan_nodes(
+    live: t.Sequence[t.Mapping[str, t.Any]], wanted: t.Sequence[WantedNode], *, purge_labels: bool = False
+) -> list[NodeChange]:
+    """Compare nodes with what they are to be.
+
+    Args:
+        live: answer of ``GET /nodes``.
+        purge_labels: remove labels that are not wanted; otherwise they are left alone.
+
+    Returns:
+        The differences, in the order in which they are to be written.
+
+    Raises:
+        SwarmProblem: a wanted node is not in this swarm, or no manager would be left.
+    """
+    nodes = {node["ID"]: node for node in live}
+    unknown = sorted(entry.id for entry in wanted if entry.id not in nodes)
+    if unknown:
+        raise SwarmProblem(
+            f"This swarm has no node with the ID {', '.join(unknown)}. It has: "
+            + ", ".join(sorted(f"{_hostname(node)} ({node['ID']})" for node in live))
+            + "."
+        )
+    changes = []
+    for entry in wanted:
+        node = nodes[entry.id]
+        after = _wanted_spec(node["Spec"], entry, purge_labels)
+        if after != _normal(node["Spec"]):
+            changes.append(NodeChange(entry.id, _hostname(node), _normal(node["Spec"]), after))
+    _refuse_headless(nodes, changes)
+    return sorted(changes, key=lambda change: change.order)
+
+
+def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> list[dict[str, str]]:
+    """Nodes that are down and whose host is back under another ID.
+
+    Args:
+        live: answer of ``GET /nodes``.
+        kept: IDs of nodes that are never taken for replaced ones.
+    """
+    ready = {_hostname(node) for node in live if node["ID"] in kept and _state(node) == "ready"}
+    return [
+        {"id": node["ID"], "hostname": _hostname(node), "role": node["Spec"].get("Role", "worker")}
+        for node in live
+        if node["ID"] not in kept and _state(node) == "down" and _hostname(node) in ready
+    ]
+
+
+def write_change(
+    engine: EngineLike, change: NodeChange, wanted: WantedNode, *, purge_labels: bool = False
+) -> None:
+    """Write one planned change; a node that somebody else wrote meanwhile is read and compared again.
+
+    Raises:
+        SwarmProblem: the swarm refuses, for example because a majority of managers would be lost.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        node = engine.get(f"/nodes/{change.id}")
+        body = _wanted_spec(node["Spec"], wanted, purge_labels)
+        try:
+            engine.post(f"/nodes/{change.id}/update", body, {"version": node["Version"]["Index"]})
+        except EngineError as error:
+            if error.out_of_sequence and attempt < ATTEMPTS:
+                continue
+            raise SwarmProblem(
+                f"The swarm refused to change node {change.hostname} ({change.id}): {error.message}"
+            ) from error
+        return
+
+
+def remove_replaced(
+    engine: EngineLike,
+    node: t.Mapping[str, str],
+    *,
+    timeout: float = 30.0,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+) -> None:
+    """Take the record of a replaced node out of the swarm; a manager's is demoted first.
+
+    Raises:
+        SwarmProblem: the swarm refuses.
+    """
+    if node["role"] == "manager":
+        live = engine.get(f"/nodes/{node['id']}")
+        change = NodeChange(node["id"], node["hostname"], _normal(live["Spec"]), _normal(live["Spec"]))
+        write_change(engine, change, WantedNode(node["id"], role="worker"))
+    refusal = ""
+
+    def removed() -> bool:
+        nonlocal refusal
+        try:
+            engine.delete(f"/nodes/{node['id']}")
+        except EngineError as error:
+            refusal = error.message
+            return error.status == 404
+        return True
+
+    # A demoted manager leaves the quorum a moment later; until then its removal is refused.
+    if not wait(removed, timeout):
+        raise SwarmProblem(
+            f"The swarm refused to remove the replaced node {node['hostname']} ({node['id']}): {refusal}"
+        )
+
+
+def _wanted_spec(spec: t.Mapping[str, t.Any], wanted: WantedNode, purge_labels: bool) -> dict[str, t.Any]:
+    after = _normal(spec)
+    if wanted.role != KEEP:
+        after["Role"] = wanted.role
+    if wanted.availability != KEEP:
+        after["Availability"] = wanted.availability
+    after["Labels"] = {**({} if purge_labels else after["Labels"]), **wanted.labels}
+    return after
+
+
+def _normal(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {**spec, "Labels": dict(spec.get("Labels") or {})}
+
+
+def _hostname(node: t.Mapping[str, t.Any]) -> str:
+    return str((node.get("Description") or {}).get("Hostname", ""))
+
+
+def _state(node: t.Mapping[str, t.Any]) -> str:
+    return str((node.get("Status") or {}).get("State", ""))
+
+
+def _refuse_headless(
+    nodes: t.Mapping[str, t.Mapping[str, t.Any]], changes: t.Sequence[NodeChange]
+) -> None:
+    roles = {node_id: node["Spec"]["Role"] for node_id, node in nodes.items()}
+    roles.update({change.id: change.after["Role"] for change in changes})
+    if nodes and "manager" not in roles.values():
+        raise SwarmProblem("No manager would be left in this swarm. Name at least one node as a manager.")

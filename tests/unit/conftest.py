@@ -1,0 +1,19 @@
+"""Let unit tests import the collection as ``ansible_collections.flowstead.airflow``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _install_collection_finder() -> None:
+    """Point Ansible's own import hook at ``collections/``, as ansible-test does."""
+    _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
+    sys.path.insert(0, str(ROOT / "roles" / "airflow" / "files" / "runtime"))
+
+
+_install_collection_finder()
