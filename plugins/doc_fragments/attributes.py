@@ -8,6 +8,7 @@ A module writes::
     extends_documentation_fragment:
       - flowstead.airflow.attributes            # always
       - flowstead.airflow.attributes.swarm      # member of the action group flowstead.airflow.swarm
+      - flowstead.airflow.attributes.engine     # member of the action group flowstead.airflow.engine
       - flowstead.airflow.attributes.airflow    # member of the action group flowstead.airflow.airflow
       - flowstead.airflow.attributes.action     # has an action plugin beside it
     attributes:
@@ -64,6 +65,17 @@ attributes:
     support: full
     membership:
       - flowstead.airflow.swarm
+"""
+
+    #: For members of the action group C(flowstead.airflow.engine) in meta/runtime.yml.
+    ENGINE = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/flowstead.airflow.engine) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - flowstead.airflow.engine
 """
 
     #: For members of the action group C(flowstead.airflow.airflow) in meta/runtime.yml.

@@ -24,7 +24,7 @@ def _opening_comment(playbook: pathlib.Path) -> str:
     for line in playbook.read_text(encoding="utf-8").splitlines():
         if line == "---" and not words:
             continue
-        if not line.startswith("# "):
+        if not line.startswith("# ") or line.startswith("#  "):
             break
         words.append(line[2:].strip())
     return " ".join(words)
@@ -33,7 +33,8 @@ def _opening_comment(playbook: pathlib.Path) -> str:
 def page(root: pathlib.Path, roles: list[specs.Role], plugins: dict[str, dict[str, Document]]) -> str:
     """The text of ``docs/README.md`` below its header."""
     lines = ["# Documentation", "", "Start with the [README](../README.md) of the collection."]
-    guides = [path for path in sorted((root / "docs").glob("*.md")) if path.name not in ("README.md", "filters.md")]
+    generated = ("README.md", "filters.md", "lookups.md")
+    guides = [path for path in sorted((root / "docs").glob("*.md")) if path.name not in generated]
     if guides:
         lines += ["", "## Guides", "", *(f"- [{_heading(path)}]({path.name})" for path in guides)]
     playbooks = sorted((root / "playbooks").glob("*.yml"))
@@ -52,6 +53,7 @@ def page(root: pathlib.Path, roles: list[specs.Role], plugins: dict[str, dict[st
     for kind, title, link in (
         ("module", "Modules", "modules/{name}.md"),
         ("filter", "Filters", "filters.md#{name}"),
+        ("lookup", "Lookups", "lookups.md#{name}"),
     ):
         if plugins.get(kind):
             rows = [

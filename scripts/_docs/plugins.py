@@ -9,6 +9,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ import yaml
 from _docs import markup
 
 Document = dict[str, t.Any]
+#: Kinds of plugins that have pages, and where they live below plugins/.
+ROOMS = {"module": "modules", "filter": "filter", "lookup": "lookup"}
 
 
 class AnsibleDocError(Exception):
@@ -36,17 +39,23 @@ def _ansible_doc(collections: str, arguments: list[str]) -> dict[str, Document]:
     command = [str(program), *arguments, "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise AnsibleDocError(f"{' '.join(arguments)}: {done.stderr.strip()}")
+        message = re.sub(rf"{re.escape(collections)}/ansible_collections/\w+/\w+/", "", done.stderr.strip())
+        raise AnsibleDocError(message)
     answer: dict[str, Document] = json.loads(done.stdout or "{}")
     return answer
 
 
 def _read_kind(collections: str, collection: str, kind: str) -> dict[str, Document]:
-    names = sorted(_ansible_doc(collections, ["--type", kind, "--list", collection]))
+    room = pathlib.Path(collections, "ansible_collections", *collection.split("."), "plugins", ROOMS[kind])
+    files = sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
+    if kind != "filter" or not files:  # only filters can be many in a file
+        names = [f"{collection}.{name}" for name in files]
+    else:
+        names = sorted(_ansible_doc(collections, ["--type", kind, "--list", collection]))
     return _ansible_doc(collections, ["--type", kind, *names]) if names else {}
 
 
-def read_plugins(root: pathlib.Path, collection: str, kinds: t.Sequence[str]) -> dict[str, dict[str, Document]]:
+def read_plugins(root: pathlib.Path, collection: str) -> dict[str, dict[str, Document]]:
     """Ask ansible-doc for every plugin of the collection in ``root``.
 
     The collection need not be installed: a link in a temporary directory makes its names resolve.
@@ -64,8 +73,8 @@ def read_plugins(root: pathlib.Path, collection: str, kinds: t.Sequence[str]) ->
         link.symlink_to(root.resolve(), target_is_directory=True)
         pathlib.Path(temporary, "ansible.cfg").touch()  # the user's own settings must not change the pages
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            answers = pool.map(lambda kind: _read_kind(temporary, collection, kind), kinds)
-            found = dict(zip(kinds, answers))
+            answers = pool.map(lambda kind: _read_kind(temporary, collection, kind), ROOMS)
+            found = dict(zip(ROOMS, answers))
     shorten = len(collection) + 1
     return {
         kind: {fqcn[shorten:]: document for fqcn, document in sorted(plugins.items())}
@@ -121,8 +130,9 @@ def page(fqcn: str, document: Document, title_level: int = 1) -> str:
     for paragraph in markup.paragraphs(doc.get("description")):
         lines += ["", paragraph]
     lines += _bullets("Requirements", doc.get("requirements"))
-    if doc.get("options"):
-        lines += ["", "## Options", "", *markup.options_section(doc["options"], "Option", level=3)]
+    options = dict(sorted((doc.get("options") or {}).items(), key=lambda item: not item[1].get("required")))
+    if options:
+        lines += ["", "## Options", "", *markup.options_section(options, "Option", level=3)]
     lines += _attributes(doc) + _bullets("Notes", doc.get("notes")) + _see_also(doc)
     examples = (document.get("examples") or "").strip("\n")
     if examples:
@@ -163,3 +173,12 @@ def problems(collection: str, modules: dict[str, Document]) -> list[str]:
                 if unknown:
                     found.append(f"module {name}: an example gives {key} the unknown {', '.join(unknown)}")
     return found
+
+
+def group_problems(groups: dict[str, list[str]], modules: t.Iterable[str]) -> list[str]:
+    """Modules in no action group of meta/runtime.yml, and members that are no modules."""
+    existing, members = set(modules), {member for group in groups.values() for member in group}
+    return [
+        *(f"meta/runtime.yml: module {name} is in no action group" for name in sorted(existing - members)),
+        *(f"meta/runtime.yml: {name} is in an action group but is no module" for name in sorted(members - existing)),
+    ]

@@ -63,7 +63,7 @@ def _entry_point(role: specs.Role, point: str, fqcn: str) -> list[str]:
         which = "all variables of `main`" if len(shared) == len(main) else names
         lines += ["", f"It {'also ' if own else ''}takes {which}."]
     if not options:
-        lines += ["", "It takes no variables."]
+        lines += ["", "It has no variables of its own."]
     return lines
 
 

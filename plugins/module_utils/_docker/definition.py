@@ -50,23 +50,6 @@ def _secret_data(path: str, value: t.Any, problems: list[Problem]) -> None:
         problems.append(Problem(path, f"the content is {kind}", "give a text that is not empty"))
 
 
-_reference = s.short_or_long(
-    s.text(_OBJECT_NAME, _OBJECT_HINT),
-    s.record(
-        {
-            "source": s.text(_OBJECT_NAME, _OBJECT_HINT),
-            "target": s.text(),
-            "uid": s.scalar,
-            "gid": s.scalar,
-            "mode": s.converted(
-                lambda value: file_mode(value), "write an octal mode such as '0400' as a quoted string"
-            ),
-        },
-        required=["source"],
-    ),
-)
-
-
 def file_mode(value: t.Any) -> int:
     """A file mode: a string is octal, a number is taken as it is (YAML has already read 0400 as octal)."""
     if isinstance(value, bool):
@@ -75,6 +58,21 @@ def file_mode(value: t.Any) -> int:
     if not 0 <= mode <= 0o7777:
         raise ValueError("out of range")
     return mode
+
+
+_reference = s.short_or_long(
+    s.text(_OBJECT_NAME, _OBJECT_HINT),
+    s.record(
+        {
+            "source": s.text(_OBJECT_NAME, _OBJECT_HINT),
+            "target": s.text(),
+            "uid": s.scalar,
+            "gid": s.scalar,
+            "mode": s.converted(file_mode, "write an octal mode such as '0400' as a quoted string"),
+        },
+        required=["source"],
+    ),
+)
 
 
 _port = s.record(
@@ -92,9 +90,7 @@ _mount = s.record(
         "source": s.text(),
         "target": s.text(r"/.*", "write an absolute path"),
         "read_only": s.flag,
-        "bind": s.record(
-            {"propagation": s.one_of("private", "rprivate", "shared", "rshared", "slave", "rslave")}
-        ),
+        "bind": s.record({"propagation": s.one_of("private", "rprivate", "shared", "rshared", "slave", "rslave")}),
         "volume": s.record({"nocopy": s.flag}),
         "tmpfs": s.record({"size": s.size}),
     },
@@ -189,11 +185,7 @@ SERVICE: dict[str, s.Checker] = {
         s.list_of(s.text()),
         s.map_of(
             s.record(
-                {
-                    "condition": s.one_of(
-                        "service_started", "service_healthy", "service_completed_successfully"
-                    )
-                },
+                {"condition": s.one_of("service_started", "service_healthy", "service_completed_successfully")},
                 nothing=True,
             )
         ),
@@ -218,11 +210,7 @@ _network = s.record(
         "attachable": s.flag,
         "internal": s.flag,
         "ipam": s.record(
-            {
-                "config": s.list_of(
-                    s.record({"subnet": s.text(), "gateway": s.text(), "ip_range": s.text()})
-                )
-            }
+            {"config": s.list_of(s.record({"subnet": s.text(), "gateway": s.text(), "ip_range": s.text()}))}
         ),
         "external": s.flag,
         "name": s.text(),

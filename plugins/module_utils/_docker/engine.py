@@ -104,9 +104,14 @@ class Engine:
             self._version = _format_version(min(offered, MAXIMUM_API))
         return self._version
 
-    def get(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> t.Any:
+    def get(
+        self,
+        path: str,
+        query: t.Mapping[str, t.Any] | None = None,
+        headers: t.Mapping[str, str] | None = None,
+    ) -> t.Any:
         """GET a JSON document. ``query`` values that are not strings are sent as JSON."""
-        return self._json("GET", self._url(path, query))
+        return self._json("GET", self._url(path, query), None, headers)
 
     def get_raw(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> bytes:
         """GET a body as it is, for example a log stream."""

@@ -34,6 +34,14 @@ def shown(value: t.Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def kind(value: t.Any) -> str:
+    """What sort of value stands there, without showing it: it may be a secret in the wrong place."""
+    if value is None:
+        return "nothing"
+    names = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
 def did_you_mean(wrong: str, known: t.Iterable[str]) -> str:
     """``did you mean 'x'?``, or the list of what is known."""
     names = sorted(known)
@@ -62,9 +70,7 @@ def whole(low: int = 0, high: int | None = None) -> Checker:
         good = not isinstance(value, bool) and re.fullmatch(r"-?\d+", str(value).strip()) is not None
         if not good or int(value) < low or (high is not None and int(value) > high):
             limits = f"from {low} to {high}" if high is not None else f"of {low} or more"
-            problems.append(
-                Problem(path, f"{shown(value)} is not allowed", f"write a whole number {limits}")
-            )
+            problems.append(Problem(path, f"{shown(value)} is not allowed", f"write a whole number {limits}"))
 
     return check
 
@@ -128,7 +134,7 @@ def list_of(item: Checker, least: int = 0) -> Checker:
 
     def check(path: str, value: t.Any, problems: list[Problem]) -> None:
         if not isinstance(value, (list, tuple)):
-            problems.append(Problem(path, f"{shown(value)} is not a list", "write a list"))
+            problems.append(Problem(path, f"{kind(value)} is not a list", "write a list"))
             return
         if len(value) < least:
             problems.append(Problem(path, "the list is too short", f"give at least {least}"))
@@ -144,7 +150,7 @@ def map_of(item: Checker, names: str = "", hint: str = "") -> Checker:
 
     def check(path: str, value: t.Any, problems: list[Problem]) -> None:
         if not isinstance(value, t.Mapping):
-            problems.append(Problem(path, f"{shown(value)} is not a mapping", "write name: value pairs"))
+            problems.append(Problem(path, f"{kind(value)} is not a mapping", "write name: value pairs"))
             return
         for name, entry in value.items():
             if compiled is not None and not compiled.fullmatch(str(name)):
@@ -161,7 +167,7 @@ def record(fields: t.Mapping[str, Checker], required: t.Iterable[str] = (), noth
         if value is None and nothing:
             value = {}
         if not isinstance(value, t.Mapping):
-            problems.append(Problem(path, f"{shown(value)} is not a mapping", "write key: value pairs"))
+            problems.append(Problem(path, f"{kind(value)} is not a mapping", "write key: value pairs"))
             return
         prefix = f"{path}." if path else ""
         for key, entry in value.items():

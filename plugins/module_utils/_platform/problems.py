@@ -24,7 +24,7 @@ class Problem:
         variable: path of the variable, for example ``airflow_workers[0].queues``.
         value: what it holds, as :func:`show` or :func:`describe` write it; never a secret's value.
         problem: what is wrong with it.
-        fix: what to do.
+        fix: what to do; ends like a sentence.
     """
 
     variable: str
@@ -32,9 +32,13 @@ class Problem:
     problem: str
     fix: str
 
+    def __post_init__(self) -> None:
+        if not self.fix.endswith((".", "?")):
+            object.__setattr__(self, "fix", self.fix + ".")
+
     def line(self) -> str:
         """The problem on one line, with the fix."""
-        return f"{self.variable} ({self.value}): {self.problem}. {self.fix}."
+        return f"{self.variable} ({self.value}): {self.problem}. {self.fix}"
 
 
 def show(value: object) -> str:
@@ -69,7 +73,7 @@ def type_name(value: object) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
-def did_you_mean(name: str, known: t.Iterable[str]) -> str:
-    """A hint at the closest known name, or an empty string when none is close."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+def did_you_mean(name: str, known: t.Iterable[str], similarity: float = 0.7) -> str:
+    """A hint at the closest known name, or an empty string when none is close; similarity is from 0 to 1."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=similarity)
     return f"Did you mean {close[0]}?" if close else ""

@@ -23,7 +23,7 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _WANTED = {
-    "str": "a string",
+    "str": "a string (in quotes)",
     "path": "a path",
     "int": "a whole number",
     "float": "a number",
@@ -45,27 +45,60 @@ def holds_secrets(option: Option) -> bool:
     return any(name in SECRET_KEYS or holds_secrets(inner) for name, inner in below.items())
 
 
-def _convert(value: object, kind: str) -> t.Any:
-    """The value in the wanted type. Numbers and booleans may come as strings, from -e or from a survey."""
-    if kind in ("str", "path") and isinstance(value, str):
+def _text(value: object) -> str:
+    if isinstance(value, str):
         return str(value)
-    if kind == "bool":
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.strip().lower() in _BOOLEANS:
-            return _BOOLEANS[value.strip().lower()]
-    if kind in ("int", "float") and not isinstance(value, bool):
-        if isinstance(value, int):
-            return value if kind == "int" else float(value)
-        if isinstance(value, float) and (kind == "float" or value.is_integer()):
-            return value if kind == "float" else int(value)
-        if isinstance(value, str) and (_WHOLE_NUMBER if kind == "int" else _NUMBER).fullmatch(value.strip()):
-            return int(value) if kind == "int" else float(value)
-    if kind == "dict" and isinstance(value, t.Mapping):
-        return dict(value)
-    if kind == "list" and isinstance(value, t.Sequence) and not isinstance(value, (str, bytes)):
+    raise _Refused
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[value.strip().lower()]
+    raise _Refused
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, bool):
+        raise _Refused
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()):
+        return int(value)
+    raise _Refused
+
+
+def _number(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    raise _Refused
+
+
+def _dictionary(value: object) -> dict[t.Any, t.Any]:
+    if isinstance(value, t.Mapping):
+        return {(str(key) if isinstance(key, str) else key): inner for key, inner in value.items()}
+    raise _Refused
+
+
+def _list(value: object) -> list[t.Any]:
+    if isinstance(value, t.Sequence) and not isinstance(value, (str, bytes)):
         return list(value)
     raise _Refused
+
+
+#: Numbers and booleans may come as strings, from -e or from a survey.
+_CONVERT: dict[str, t.Callable[[object], t.Any]] = {
+    "str": _text,
+    "path": _text,
+    "int": _whole_number,
+    "float": _number,
+    "bool": _boolean,
+    "dict": _dictionary,
+    "list": _list,
+}
 
 
 class SpecReader:
@@ -84,7 +117,9 @@ class SpecReader:
         """Note one problem. value is text from :func:`show` or :func:`describe`."""
         self.problems.append(Problem(variable, value, problem, fix))
 
-    def read_options(self, values: t.Mapping[str, t.Any], options: t.Mapping[str, Option], path: str) -> dict[str, t.Any]:
+    def read_options(
+        self, values: t.Mapping[str, t.Any], options: t.Mapping[str, Option], path: str
+    ) -> dict[str, t.Any]:
         """All options of one dictionary, with defaults; unknown keys are problems.
 
         Args:
@@ -117,7 +152,7 @@ class SpecReader:
             self._missing(path, option)
             return None
         try:
-            converted = _convert(value, kind)
+            converted = _CONVERT[kind](value)
         except _Refused:
             text = describe(value) if secret or holds_secrets(option) else show(value)
             fix = f"Write {_WANTED[kind]} instead of {type_name(value)}"

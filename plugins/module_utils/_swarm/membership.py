@@ -44,7 +44,7 @@ class Membership:
     """
 
     advertise_address: str
-    listen_address: str = "0.0.0.0:2377"  # noqa: S104  Docker's own default; firewalls decide who reaches it
+    listen_address: str = "0.0.0.0:2377"
     data_path_address: str = ""
     join_addresses: tuple[str, ...] = ()
     join_token: str = dataclasses.field(default="", repr=False)
@@ -161,9 +161,7 @@ def leave(
     return outcome
 
 
-def _without_engine(
-    node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome, check_mode: bool
-) -> Outcome:
+def _without_engine(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome, check_mode: bool) -> Outcome:
     if not check_mode:
         raise SwarmProblem(str(node["engine"]["error"]))
     if wanted.gwbridge_subnet:
@@ -180,9 +178,8 @@ def _stuck(state: str, error: str) -> str:
         "run `docker swarm leave --force` on it; if not, check 2377/tcp to the managers.",
         "locked": "Run `docker swarm unlock` on it with the swarm's unlock key.",
     }
-    return (
-        f"This host's swarm state is {state!r}{f' ({error})' if error else ''}. "
-        + ways.get(state, "Look at the log of its engine; `docker swarm leave --force` starts it afresh.")
+    return f"This host's swarm state is {state!r}{f' ({error})' if error else ''}. " + ways.get(
+        state, "Look at the log of its engine; `docker swarm leave --force` starts it afresh."
     )
 
 
@@ -254,9 +251,7 @@ def _common_body(wanted: Membership) -> dict[str, t.Any]:
     return body
 
 
-def _enter_gwbridge(
-    engine: EngineLike, subnet: str, outcome: Outcome, check_mode: bool, routes: str | None
-) -> None:
+def _enter_gwbridge(engine: EngineLike, subnet: str, outcome: Outcome, check_mode: bool, routes: str | None) -> None:
     text = Path(gwbridge.ROUTES).read_text(encoding="ascii") if routes is None else routes
     if gwbridge.gwbridge_missing(gwbridge.read_gwbridge(engine), subnet, text):
         outcome.actions.append(f"create {gwbridge.NAME}")

@@ -139,9 +139,7 @@ def _membership(swarm: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
-def _read_cluster(
-    engine: EngineLike, info: t.Mapping[str, t.Any]
-) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+def _read_cluster(engine: EngineLike, info: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     live = (info.get("Swarm") or {}).get("Cluster") or {}
     spec = live.get("Spec") or {}
     cluster = {

@@ -100,9 +100,7 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
     ]
 
 
-def write_change(
-    engine: EngineLike, change: NodeChange, wanted: WantedNode, *, purge_labels: bool = False
-) -> None:
+def write_change(engine: EngineLike, change: NodeChange, wanted: WantedNode, *, purge_labels: bool = False) -> None:
     """Write one planned change; a node that somebody else wrote meanwhile is read and compared again.
 
     Raises:
@@ -178,9 +176,7 @@ def _state(node: t.Mapping[str, t.Any]) -> str:
     return str((node.get("Status") or {}).get("State", ""))
 
 
-def _refuse_headless(
-    nodes: t.Mapping[str, t.Mapping[str, t.Any]], changes: t.Sequence[NodeChange]
-) -> None:
+def _refuse_headless(nodes: t.Mapping[str, t.Mapping[str, t.Any]], changes: t.Sequence[NodeChange]) -> None:
     roles = {node_id: node["Spec"]["Role"] for node_id, node in nodes.items()}
     roles.update({change.id: change.after["Role"] for change in changes})
     if nodes and "manager" not in roles.values():

@@ -9,6 +9,8 @@ whose connection has died still lives as a process. kombu's mailbox is the part 
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import ssl
 import typing as t
@@ -18,6 +20,7 @@ from flowstead_airflow import settings
 
 #: Seconds to wait for the worker's answer.
 TIMEOUT = 5.0
+_OPTIONS = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__"
 
 
 def node_name(hostname: str | None = None) -> str:
@@ -46,6 +49,29 @@ def transport_security(url: str, environ: t.Mapping[str, str] | None = None) -> 
     return found
 
 
+def transport_options(url: str, environ: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
+    """kombu's ``transport_options`` from the section ``[celery_broker_transport_options]`` of the environment.
+
+    Values are read as Airflow reads them: JSON for dictionaries, numbers as numbers, else text.
+    """
+    found: dict[str, t.Any] = {}
+    for name, value in (os.environ if environ is None else environ).items():
+        if name.startswith(_OPTIONS) and not name.endswith(("_CMD", "_SECRET")):
+            found[name[len(_OPTIONS) :].lower()] = _literal(value)
+    if urlsplit(url).scheme.startswith("redis"):
+        found.setdefault("socket_connect_timeout", TIMEOUT)
+        found.setdefault("socket_timeout", TIMEOUT)
+    return found
+
+
+def _literal(value: str) -> t.Any:
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return value
+    return parsed if isinstance(parsed, (dict, int, float)) else value
+
+
 def consumed_queues(node: str) -> list[str] | None:
     """The queues that ``node`` consumes now; None when it does not answer within :data:`TIMEOUT`.
 
@@ -56,16 +82,12 @@ def consumed_queues(node: str) -> list[str] | None:
     from kombu.pidbox import Mailbox  # noqa: PLC0415
 
     url = settings.secret("broker_url")
-    options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
-    with Connection(
-        url,
-        ssl=transport_security(url) or False,
-        connect_timeout=TIMEOUT,
-        transport_options=options if urlsplit(url).scheme.startswith("redis") else {},
-    ) as connection:
-        connection.ensure_connection(max_retries=1, timeout=TIMEOUT)
-        mailbox = Mailbox("celery", type="fanout", accept=["json"], serializer="json")(connection)
-        replies = mailbox.multi_call("active_queues", timeout=TIMEOUT, limit=1, destination=[node])
+    security = transport_security(url) or False
+    options = transport_options(url)
+    with Connection(url, ssl=security, connect_timeout=TIMEOUT, transport_options=options) as link:
+        link.ensure_connection(max_retries=1, timeout=TIMEOUT)
+        mailbox = Mailbox("celery", type="fanout", accept=["json"], serializer="json")(link)
+        replies = mailbox.call([node], "active_queues", timeout=TIMEOUT)
     for reply in replies or []:
         if isinstance(reply.get(node), list):
             return [str(queue["name"]) for queue in reply[node]]

@@ -40,7 +40,7 @@ def canary(queue: str) -> DAG:
         def sing() -> dict[str, t.Any]:
             run = get_current_context()["dag_run"]
             nonce = str((run.conf or {}).get("nonce", ""))
-            print(f"flowstead canary {nonce}")  # noqa: T201 - the task's log is the point
+            print(f"flowstead canary {nonce}")
             return {
                 "nonce": nonce,
                 "queue": queue,

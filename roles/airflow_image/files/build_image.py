@@ -2,15 +2,16 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the file system of an Airflow image from the distribution's packages and a lock; runs on the build host.
+"""Steps of an image build; runs on the build host with nothing but its Python.
 
-    bootstrap.py rootfs|airflow|strip SETTINGS.json
+    build_image.py unpack|rootfs|airflow|strip SETTINGS.json
 
-rootfs   unpacks the distribution (mmdebstrap), from where this host's own apt gets its packages
+unpack   writes the files that the settings carry, and this host's authorities, beside the settings
+rootfs   unpack, then the distribution (mmdebstrap) from where this host's own apt gets its packages
 airflow  makes the virtual environment and fills it from the lock (uv), with this host's own pip settings
 strip    removes what only the build needed and prints what is left, in MB
 
-All of the host's mirrors, proxies and authorities serve the build only; nothing of them stays in the result.
+All of the host's mirrors, proxies and authorities serve the build only; nothing of them stays in the image.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _KEYRINGS = {
     "ubuntu": "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
 }
 _UBUNTU = ("jammy", "noble", "plucky", "questing", "resolute")
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 _CHROOT_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -75,7 +77,7 @@ def apt_sources(targets: str, suite: str, mirror: str = "", security_mirror: str
                 found.setdefault(match.group(1), uri.strip())
     if "" not in found:
         raise BuildError(
-            f"apt on this host has no {origin.capitalize()} source with package lists to install the suite {suite} from. "
+            f"apt on this host has no {origin.capitalize()} source with package lists to install {suite} from. "
             "Set airflow_image.mirror, or airflow_image.suite to a suite of this host's own distribution."
         )
     components = "main universe" if origin == "ubuntu" else "main"
@@ -114,14 +116,29 @@ def pip_to_uv(listing: str) -> dict[str, str]:
             name, separator = names[match.group(1)]
             value = match.group(2).replace("\\n", " ").strip()
             found[name] = separator.join(value.split()) if separator else value
+    if "UV_INDEX" in found:
+        # As pip does it; the lock's hashes, not the order of indexes, decide what is installed.
+        found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return found
 
 
 # --- steps ------------------------------------------------------------------------------------------------
 
 
+def unpack(settings: t.Mapping[str, t.Any]) -> None:
+    """Write ``settings["files"]`` (path below the directory -> text) and this host's authorities."""
+    directory = Path(settings["directory"])
+    for name, content in settings["files"].items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    authorities = Path(settings["environment"].get("SSL_CERT_FILE", _AUTHORITIES))
+    (directory / "authorities.pem").write_bytes(authorities.read_bytes() if authorities.is_file() else b"")
+
+
 def make_rootfs(settings: t.Mapping[str, t.Any]) -> None:
-    """Unpack the distribution into ``settings["rootfs"]``."""
+    """Unpack the distribution into ``rootfs`` below the directory."""
+    unpack(settings)
     targets = _output(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)|$(RELEASE)", "Created-By: Packages"]
     )
@@ -134,69 +151,65 @@ def make_rootfs(settings: t.Mapping[str, t.Any]) -> None:
     command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
     command += [f"--include={package}" for package in (*PACKAGES, *settings["packages"])]
     command += [f"--aptopt={line}" for line in apt_options(_output(["apt-config", "dump"]))]
-    command += ["--dpkgopt=force-unsafe-io", "--aptopt=APT::Sandbox::User \"root\""]
+    command += ["--dpkgopt=force-unsafe-io", '--aptopt=APT::Sandbox::User "root"']
     for name in ("auth.conf", "auth.conf.d"):
         if Path("/etc/apt", name).exists():
             command.append(f"--setup-hook=copy-in /etc/apt/{name} /etc/apt")
-    _run([*command, settings["suite"], settings["rootfs"], str(sources)])
+    _run([*command, settings["suite"], str(_rootfs(settings)), str(sources)])
 
 
 def install_airflow(settings: t.Mapping[str, t.Any]) -> None:
-    """Create the user and the directories, fill the virtual environment; in a mount namespace of its own."""
-    root = Path(settings["rootfs"])
+    """Create the user and the directories, and fill the virtual environment."""
+    root = _rootfs(settings)
+    directory = Path(settings["directory"])
     environment = build_environment(settings)
-    with _Mounts(root) as mounts:
-        mounts.bind("/proc")
-        mounts.bind("/dev")
-        mounts.tmpfs("/run")
-        mounts.tmpfs("/tmp")
-        mounts.bind_file("/etc/resolv.conf")
-        mounts.bind_file("/etc/hosts")
-        for path in local_paths(environment):
-            mounts.bind(path)
-        stage = root / "run/build"
-        stage.mkdir()
-        for name in ("uv", "lock", "requirements"):
-            shutil.copy(settings[name], stage / name)
-        shutil.copytree(settings["runtime"], stage / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
-        authorities = environment.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
-        if Path(authorities).is_file():
-            shutil.copy(authorities, stage / "authorities.pem")
-            environment["SSL_CERT_FILE"] = "/run/build/authorities.pem"
-        if settings["cache"]:
-            Path(settings["cache"]).mkdir(parents=True, exist_ok=True)
-            mounts.bind(settings["cache"], "/run/cache")
-        environment.update({"UV_CACHE_DIR": "/run/cache", "UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1"})
-        environment.update({"VIRTUAL_ENV": VENV, "PATH": _CHROOT_PATH, "HOME": "/tmp", "LC_ALL": "C.UTF-8"})
 
-        def inside(*command: str) -> None:
-            _run(["chroot", str(root), *command], environment)
+    def inside(*command: str) -> None:
+        _run(["chroot", str(root), *command], {"PATH": _CHROOT_PATH, "LC_ALL": "C.UTF-8"})
 
-        def install(*arguments: str) -> None:
-            inside("/run/build/uv", "pip", "install", *arguments)
+    def install(*arguments: str) -> None:
+        _run(_in_image_python(root, settings["uv"], "pip", "install", *arguments), environment)
 
-        inside("useradd", "--uid", "50000", "--gid", "0", "--create-home", "--shell", "/bin/bash", "airflow")
-        inside("install", "-d", "-o", "50000", "-g", "0", "-m", "2775", "/opt/airflow", "/opt/airflow/bundles")
-        inside("install", "-d", "-m", "0755", "/opt/flowstead", "/opt/flowstead/ca")
-        inside("python3", "-m", "venv", VENV)
-        install("--require-hashes", "--compile-bytecode", "--requirements", "/run/build/lock")
-        if Path(settings["requirements"]).read_text(encoding="utf-8").strip():
-            frozen = _output(["chroot", str(root), "/run/build/uv", "pip", "freeze"], environment)
-            (stage / "constraints").write_text(frozen, encoding="utf-8")
-            install(
-                "--compile-bytecode",
-                "--requirements=/run/build/requirements",
-                "--constraints=/run/build/constraints",
-            )
-        install("--compile-bytecode", "--offline", "--no-deps", "/run/build/runtime")
-        inside("/run/build/uv", "pip", "check")
+    inside("useradd", "--uid", "50000", "--gid", "0", "--create-home", "--shell", "/bin/bash", "airflow")
+    inside("chmod", "0770", "/home/airflow")
+    inside("install", "-d", "-o", "50000", "-g", "0", "-m", "2775", *(f"/opt/airflow{name}" for name in ("", "/bundles", "/logs")))
+    inside("install", "-d", "-m", "0755", "/opt/flowstead", "/opt/flowstead/ca", VENV)
+    point = Path(VENV)
+    ours = not point.exists()
+    point.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(_in_image_python(root, "python3", "-m", "venv", VENV), environment)
+        install("--require-hashes", "--compile-bytecode", "--requirements", str(directory / "lock"))
+        if settings["files"]["requirements"].strip():
+            frozen = _output(_in_image_python(root, settings["uv"], "pip", "freeze"), environment)
+            (directory / "constraints").write_text(frozen, encoding="utf-8")
+            wanted = [f"--requirements={directory}/requirements", f"--constraints={directory}/constraints"]
+            install("--compile-bytecode", *wanted)
+        wheel = f"import build_wheel; build_wheel.build_wheel({str(directory)!r})"
+        _run(_in_image_python(root, "env", "-C", str(directory / "runtime"), "python3", "-c", wheel), environment)
+        # By name and not by path, so that no path of this host is recorded in the image.
+        install("--compile-bytecode", "--no-index", f"--find-links={directory}", "--no-deps", "flowstead-airflow")
+        _run(_in_image_python(root, settings["uv"], "pip", "check"), environment)
+    finally:
+        if ours:
+            point.rmdir()
     (canary,) = root.glob(f"{VENV[1:]}/lib/python3*/site-packages/flowstead_airflow/canary")
     (root / "opt/flowstead/canary").symlink_to(f"/{canary.relative_to(root)}")
 
 
+def _in_image_python(root: Path, *command: str) -> list[str]:
+    """Run a command with the image's Python and libraries, and everything else of this host.
+
+    In a mount namespace of its own the image's /usr and virtual environment lie over this host's, so that name
+    resolution, authorities, proxies and local indexes are this host's without a copy of them in the image.
+    """
+    script = 'mount --bind "$1$2" "$2" && mount --bind "$1/usr" /usr && shift 2 && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(root), VENV, *command]
+
+
 def strip(settings: t.Mapping[str, t.Any]) -> None:
     """Remove mirrors, caches, documentation and translations; print the size."""
-    root = Path(settings["rootfs"])
+    root = _rootfs(settings)
     for pattern in (
         "etc/apt/sources.list",
         "etc/apt/sources.list.d/*",
@@ -232,79 +245,26 @@ def strip(settings: t.Mapping[str, t.Any]) -> None:
 
 
 def build_environment(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """The environment in which packages are fetched: this host's pip settings, its own variables, the inventory's."""
-    found = pip_to_uv(_output([str(Path(settings["uv"]).parent / "python"), "-m", "pip", "config", "list"], check=False))
-    taken = re.compile(r"(https?|all|no)_proxy|UV_.+|SSL_CERT_FILE|SSL_CERT_DIR|NETRC", re.IGNORECASE)
+    """Where packages are fetched from: this host's pip settings, then its variables, then the inventory's."""
+    pip = [str(Path(settings["uv"]).parent / "python"), "-m", "pip"]
+    found = pip_to_uv(_output([*pip, "config", "list"], check=False))
+    taken = re.compile(r"(https?|all|no)_proxy|UV_.+|SSL_CERT_FILE|NETRC", re.IGNORECASE)
     found.update({name: value for name, value in os.environ.items() if taken.fullmatch(name)})
+    if Path(_AUTHORITIES).is_file():
+        found.setdefault("SSL_CERT_FILE", _AUTHORITIES)
+    found.update({"VIRTUAL_ENV": VENV, "UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1", "HOME": "/root"})
+    found.update({"PATH": _CHROOT_PATH, "LC_ALL": "C.UTF-8", "UV_CACHE_DIR": settings["cache"]})
     found.update(settings["environment"])
-    found.pop("SSL_CERT_DIR", None)
     return found
 
 
-def local_paths(environment: t.Mapping[str, str]) -> list[str]:
-    """Directories of this host that indexes and link pages name; they are made visible to the build."""
-    found = []
-    for name, separator in (("UV_DEFAULT_INDEX", " "), ("UV_INDEX", " "), ("UV_FIND_LINKS", ",")):
-        for entry in environment.get(name, "").split(separator):
-            url = entry.strip().rpartition("=")[2]
-            path = url[len("file://") :] if url.startswith("file://") else url
-            if path.startswith("/") and Path(path).is_dir():
-                found.append(path)
-    return list(dict.fromkeys(found))
-
-
-class _Mounts:
-    """Mounts below a root that are gone afterwards, with the mount points made for them.
-
-    The process runs in a mount namespace of its own, so that a crash leaves nothing mounted on the host.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._undo: list[t.Callable[[], t.Any]] = []
-
-    def __enter__(self) -> _Mounts:
-        return self
-
-    def __exit__(self, *_error: t.Any) -> None:
-        while self._undo:
-            self._undo.pop()()
-
-    def tmpfs(self, target: str) -> None:
-        """An empty file system in memory."""
-        self._mount(["-t", "tmpfs", "tmpfs"], self._directory(target))
-
-    def bind(self, source: str, target: str = "") -> None:
-        """A directory of the host, with what is mounted below it."""
-        self._mount(["--rbind", source], self._directory(target or source))
-
-    def bind_file(self, path: str) -> None:
-        """A file of the host over the same file of the root."""
-        if not Path(path).is_file():
-            return
-        point = self._root / path.lstrip("/")
-        if point.is_symlink():
-            point.unlink()
-        point.touch()
-        self._mount(["--bind", path], point)
-
-    def _mount(self, arguments: list[str], point: Path) -> None:
-        subprocess.run(["mount", *arguments, str(point)], check=True)
-        self._undo.append(lambda: subprocess.run(["umount", "--recursive", "--lazy", str(point)], check=True))
-
-    def _directory(self, target: str) -> Path:
-        point = self._root
-        for part in Path(target).parts[1:]:
-            point = point / part
-            if not point.exists():
-                point.mkdir()
-                self._undo.append(point.rmdir)
-        return point
+def _rootfs(settings: t.Mapping[str, t.Any]) -> Path:
+    return Path(settings["directory"], "rootfs")
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
     result = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", check=False
     )
     if result.returncode:
         shown = " ".join(shlex.quote(part) for part in command[:6])
@@ -313,9 +273,7 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def _output(command: list[str], environment: dict[str, str] | None = None, check: bool = True) -> str:
-    result = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
-    )
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if check and result.returncode:
         raise BuildError(f"{' '.join(command[:4])} ended with {result.returncode}: {result.stderr.strip()}")
     return result.stdout if result.returncode == 0 else ""
@@ -327,14 +285,10 @@ def _without_passwords(text: str) -> str:
 
 def main(arguments: t.Sequence[str]) -> int:
     """Run one step; prints its result or why it failed."""
-    steps = {"rootfs": make_rootfs, "airflow": install_airflow, "strip": strip}
+    steps = {"unpack": unpack, "rootfs": make_rootfs, "airflow": install_airflow, "strip": strip}
     if len(arguments) != 2 or arguments[0] not in steps:
         print(__doc__, file=sys.stderr)
         return 2
-    if arguments[0] == "airflow" and "FLOWSTEAD_NAMESPACE" not in os.environ:
-        os.environ["FLOWSTEAD_NAMESPACE"] = "1"
-        again = [sys.executable, __file__, *arguments]
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
     try:
         steps[arguments[0]](json.loads(Path(arguments[1]).read_text(encoding="utf-8")))
     except BuildError as error:

@@ -1,0 +1,106 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can this swarm run these services at all? Questions answered before anything is written.
+
+PRIVATE to the collection.
+
+Source: swarmkit manager/constraint/constraint.go for the meaning of placement constraints.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .compile import Stack
+from .schema import Problem
+
+_CONSTRAINT = re.compile(r"\s*([\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
+
+
+def check_placement(stack: Stack, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
+    """Services that no node may run, each with the constraint that excludes the last of them."""
+    problems = []
+    usable = [
+        node
+        for node in nodes
+        if (node.get("Status") or {}).get("State") == "ready" and node["Spec"].get("Availability") == "active"
+    ]
+    if nodes and not usable:
+        return [
+            Problem(
+                "services",
+                "no node of this swarm is ready and active",
+                "look at docker node ls; bring a node back (docker node update --availability active)",
+            )
+        ]
+    for service in stack.services.values():
+        template = service.spec["TaskTemplate"]
+        left = list(usable)
+        for constraint in (template.get("Placement") or {}).get("Constraints") or []:
+            fitting = [node for node in left if meets(node, constraint)]
+            if not fitting:
+                problems.append(
+                    Problem(
+                        f"services.{service.name}.deploy.placement.constraints",
+                        f"no ready node meets {constraint!r}"
+                        + (" together with the constraints before it" if left != usable else ""),
+                        f"set it on a node, or change it; nodes are {_names(usable)}",
+                    )
+                )
+                break
+            left = fitting
+        else:
+            problems += _resources(service.name, template, left)
+    return problems
+
+
+def _resources(name: str, template: t.Mapping[str, t.Any], nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
+    asked = (template.get("Resources") or {}).get("Reservations") or {}
+    problems = []
+    for field, key, unit, scale in (("MemoryBytes", "memory", "MiB", 2**20), ("NanoCPUs", "cpus", "CPUs", 10**9)):
+        wanted = asked.get(field) or 0
+        largest = max(((node["Description"].get("Resources") or {}).get(field, 0) for node in nodes), default=0)
+        if wanted and nodes and wanted > largest:
+            problems.append(
+                Problem(
+                    f"services.{name}.deploy.resources.reservations.{key}",
+                    f"{wanted / scale:g} {unit} are reserved, and the largest fitting node has {largest / scale:g}",
+                    "reserve less, or add a larger node",
+                )
+            )
+    return problems
+
+
+def meets(node: t.Mapping[str, t.Any], constraint: str) -> bool:
+    """Whether a node meets one constraint; an expression that is not understood counts as met."""
+    match = _CONSTRAINT.match(constraint)
+    if match is None:
+        return True
+    key, operator, wanted = match.groups()
+    found = _value(node, key)
+    if found is None:
+        return True
+    return (found.lower() == wanted.lower()) == (operator == "==")
+
+
+def _value(node: t.Mapping[str, t.Any], key: str) -> str | None:
+    spec, description = node["Spec"], node["Description"]
+    lowered = key.lower()
+    if lowered.startswith("node.labels."):
+        return str((spec.get("Labels") or {}).get(key[len("node.labels.") :], ""))
+    if lowered.startswith("engine.labels."):
+        return str(((description.get("Engine") or {}).get("Labels") or {}).get(key[len("engine.labels.") :], ""))
+    known = {
+        "node.id": node["ID"],
+        "node.hostname": description.get("Hostname", ""),
+        "node.role": spec.get("Role", ""),
+        "node.platform.os": (description.get("Platform") or {}).get("OS", ""),
+    }
+    return known.get(lowered)
+
+
+def _names(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    names = [node["Description"].get("Hostname", node["ID"]) for node in nodes]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,376 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a deployment: plan, write in order, wait, and on failure explain and roll back.
+
+PRIVATE to the collection. The runner looks at the swarm again in every step and does what is possible then, so it
+can stop after any step and go on later from its ``State``.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from . import compile as compiling
+from . import diagnose, images, placement, report, waiting
+from . import live as living
+from . import plan as planning
+from .cleanup import collect_garbage, remove_leftovers
+from .engine import Engine, EngineError, EngineUnreachable
+from .live import Live, NotASwarmManager
+from .objects import PATHS
+from .progress import progress_lines
+from .rollback import begin_rollback, rollback_is_over
+from .schema import Problem
+from .state import Options, State
+from .waiting import CONVERGED, FAILED, WAITING, Memory, Verdict
+
+#: Seconds between two looks at the swarm.
+POLL = 1.0
+#: A slice that has news ends no sooner than this.
+SHORTEST_SLICE = 1.5
+#: Seconds for which an engine may be silent while a deployment is under way.
+PATIENCE = 60.0
+#: How often somebody else's write may come between before the run gives up.
+TRIES = 5
+
+
+class Impossible(Exception):
+    """The plan cannot be carried out; nothing has been written.
+
+    Attributes:
+        problems: all of them.
+    """
+
+    def __init__(self, problems: t.Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = list(problems)
+
+
+class Step(t.NamedTuple):
+    """What a slice has come to. ``lines`` are news for people; ``result`` is None while there is more to do."""
+
+    lines: list[str]
+    result: dict[str, t.Any] | None
+    failed: str = ""
+
+
+class Runner:
+    """One deployment of one stack.
+
+    Args:
+        engine: of a manager.
+        options: what is asked for; the definition has been checked.
+        state: of an earlier slice, or None.
+        clock, sleep: seconds of the monotonic clock, and a pause.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: Options,
+        state: State | None = None,
+        clock: t.Callable[[], float] = time.monotonic,
+        sleep: t.Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.engine = engine
+        self.options = options
+        self.resumed = state is not None
+        self.state = state or State(clock())
+        self.clock = clock
+        self.sleep = sleep
+        self.live = Live(options.name)
+        self.mask = diagnose.Mask(
+            entry["data"] for entry in options.definition.get("secrets", {}).values() if "data" in entry
+        )
+        self.stack = compiling.Stack(options.name, {}, {}, {}, {})
+        self.verdicts: dict[str, Verdict] = {}
+
+    def run(self, slice_seconds: float | None = None) -> Step:
+        """Go on until the end, or until the slice is over.
+
+        Raises:
+            Impossible: before anything is written.
+            NotASwarmManager, EngineUnreachable, EngineError: as reading and writing raise them.
+        """
+        began = self.clock()
+        if self.resumed:
+            self._patiently(lambda: setattr(self, "live", living.read(self.engine, self.options.name)))
+        else:
+            self._read_first()
+        if not self.resumed:
+            finished = self._start()
+            if finished is not None:
+                return finished
+        else:
+            self._compile()
+        lines: list[str] = []
+        while True:
+            step = self._step()
+            lines += step.lines
+            now = self.clock()
+            over = slice_seconds is not None and (
+                now - began >= slice_seconds or (bool(lines) and now - began >= SHORTEST_SLICE)
+            )
+            if step.result is not None or over:
+                return step._replace(lines=lines)
+            self.sleep(POLL)
+            self._patiently(lambda: living.refresh(self.engine, self.live))
+
+    def _read_first(self) -> None:
+        try:
+            self.live = living.read(self.engine, self.options.name)
+        except (EngineUnreachable, NotASwarmManager) as error:
+            if not self.options.check:
+                raise
+            self.state.notes.append(f"everything is planned as new: {error}")
+            self.live = Live(self.options.name)
+
+    def _patiently(self, look: t.Callable[[], None]) -> None:
+        """Look again; managers that elect a leader, or an engine that restarts, get a while to come back."""
+        began = self.clock()
+        while True:
+            try:
+                return look()
+            except (EngineUnreachable, EngineError) as error:
+                lasting = isinstance(error, EngineError) and error.status < 500
+                if lasting or self.clock() - began >= PATIENCE:
+                    raise
+            self.sleep(POLL)
+
+    def _start(self) -> Step | None:
+        """Choose images, plan, write what services need; a Step when that is all."""
+        state, options = self.state, self.options
+        own = self.live.own_services()
+        chosen = images.choose(
+            self.engine,
+            options.definition.get("services", {}),
+            {
+                name: own[full]
+                for name in options.definition.get("services", {})
+                if (full := f"{options.name}_{name}") in own
+            },
+            policy=options.resolve_image if self.live.nodes else "never",
+            auth=options.registry_auth,
+            single_node=len(self.live.nodes) == 1,
+        )
+        state.images = chosen.chosen
+        state.notes += chosen.notes
+        problems = chosen.problems
+        if options.check:
+            # In check mode an earlier task may only have announced that it builds the image.
+            state.notes += [str(problem) for problem in problems]
+            problems = []
+        self._compile()
+        plan = planning.make_plan(self.stack, self.live, options.prune, options.keep_objects)
+        problems = [*problems, *plan.problems, *placement.check_placement(self.stack, self.live.nodes)]
+        if problems:
+            raise Impossible(problems)
+        if options.check:
+            for action in plan.actions():
+                self.record(action)
+            return Step([], report.result(self))
+        for service in self.stack.services.values():
+            found = own.get(service.full_name)
+            if found is not None:
+                failed = waiting.failed_before(found, self.live.tasks_of(found["ID"]))
+                state.memory[service.name] = Memory(old_failures=failed)
+        for action in plan.creates:
+            self._create(action)
+        return None
+
+    def _compile(self) -> None:
+        self.stack = compiling.compile_stack(
+            self.options.name, self.options.definition, self.options.object_key, self.state.images
+        )
+
+    def _create(self, action: planning.Action) -> None:
+        if action.kind == "network":
+            network = next(item for item in self.stack.networks.values() if item.full_name == action.name)
+            made = self.engine.post("/networks/create", {**(network.spec or {}), "CheckDuplicate": True})
+            self.live.networks.append({"Id": made["Id"], "Name": action.name, "Labels": (network.spec or {})["Labels"]})
+        else:
+            item = next(item for item in self.stack.objects() if (item.kind, item.name) == action[:2])
+            body = compiling.object_body(self.stack.name, item)
+            made = self.engine.post(f"{PATHS[item.kind]}/create", body)
+            found = {"ID": made["ID"], "Spec": {"Name": item.name, "Labels": body["Labels"]}}
+            (self.live.secrets if item.kind == "secret" else self.live.configs).append(found)
+        self.record(action)
+
+    def _step(self) -> Step:
+        if self.state.phase == "rollback":
+            return self._roll_back()
+        if self.state.phase == "remove":
+            return self._tidy()
+        return self._deploy()
+
+    def _deploy(self) -> Step:
+        state = self.state
+        own = self.live.own_services()
+        pending: dict[str, planning.Action] = {}
+        failed: dict[str, Verdict] = {}
+        self.verdicts = {}
+        for service in planning.in_order(self.stack.services.values()):
+            found = own.get(service.full_name)
+            action = planning.plan_service(service, found, self.live)
+            touched = service.name in state.touched
+            if action is not None and not touched:
+                pending[service.name] = action
+                continue
+            verdict = self._judge(service.name, found, touched)
+            if touched and action is not None and verdict.state != FAILED:
+                verdict = verdict._replace(
+                    state=FAILED,
+                    cause="moved",
+                    text="somebody else removed it" if found is None else f"somebody else wrote it ({action.reason})",
+                )
+            self.verdicts[service.name] = verdict
+            if verdict.state == FAILED:
+                failed[service.name] = verdict
+        late = [] if failed else self._late(pending)
+        lines = progress_lines(self.stack, self.verdicts, pending, state, self.clock() - state.began)
+        if failed or late:
+            return self._fail({**failed, **{name: self.verdicts[name] for name in late}}, lines)
+        written = False
+        for name, action in pending.items():
+            if self._blockers(name, pending):
+                continue
+            try:
+                self._write(name, action)
+            except EngineError as error:
+                if error.out_of_sequence or error.status == 409:
+                    # Somebody else wrote it since we read it: the next step reads and plans again.
+                    state.tries += 1
+                    if state.tries < TRIES:
+                        written = True
+                        continue
+                state.failures.append(diagnose.refused(name, error.message))
+                return self._fail({}, lines)
+            except KeyError as error:
+                state.failures.append(diagnose.refused(name, f"{error} was removed while this run was under way"))
+                return self._fail({}, lines)
+            written = True
+        if written or (pending and not self.options.wait):
+            return Step(lines, None)
+        if pending or (self.options.wait and any(v.state == WAITING for v in self.verdicts.values())):
+            return Step(lines, None)
+        state.phase = "remove"
+        done = self._tidy()
+        return done._replace(lines=lines + done.lines)
+
+    def _late(self, pending: t.Mapping[str, planning.Action]) -> list[str]:
+        """Services that the deadline finds unfinished; what only waits for others is not named."""
+        if self.clock() - self.state.began < self.options.timeout:
+            return []
+        unfinished = [name for name, verdict in self.verdicts.items() if verdict.state == WAITING]
+        for name in unfinished:
+            verdict = self.verdicts[name]
+            self.verdicts[name] = verdict._replace(
+                cause="timeout", text=f"{verdict.text} after {self.options.timeout:g} s"
+            )
+        if not unfinished:
+            for name in pending:
+                needs = ", ".join(self._blockers(name, pending)) or "its turn"
+                self.verdicts[name] = Verdict(WAITING, f"never written: it waited for {needs}", "timeout")
+        return unfinished or list(pending)
+
+    def _judge(self, name: str, found: dict[str, t.Any] | None, touched: bool) -> Verdict:
+        if found is None:
+            return Verdict(WAITING, "not there yet")
+        verdict, self.state.memory[name] = waiting.judge(
+            found,
+            self.live.tasks_of(found["ID"]),
+            touched=touched,
+            memory=self.state.memory.get(name, Memory()),
+            limits=self.options.limits,
+            now=self.clock(),
+        )
+        return verdict
+
+    def _blockers(self, name: str, pending: t.Mapping[str, planning.Action]) -> list[str]:
+        return blockers(self.stack.services[name].depends_on, self.verdicts, pending)
+
+    def _write(self, name: str, action: planning.Action) -> None:
+        service = self.stack.services[name]
+        found = self.live.own_services().get(service.full_name)
+        headers = images.auth_header(service.spec["Labels"][images.IMAGE_LABEL], self.options.registry_auth)
+        if found is None:
+            body = compiling.bind(service.spec, self.live.ids())
+            self.engine.post("/services/create", body, headers=headers)
+        else:
+            body = compiling.bind(planning.carried_over(service, found), self.live.ids())
+            version = {"version": str(found["Version"]["Index"])}
+            self.engine.post(f"/services/{found['ID']}/update", body, version, headers)
+            failed = waiting.failed_before(found, self.live.tasks_of(found["ID"]))
+            self.state.memory[name] = Memory(old_failures=failed)
+        self.state.touched[name] = None if found is None else found["Spec"]
+        self.record(action)
+
+    def _fail(self, failed: t.Mapping[str, Verdict], lines: list[str]) -> Step:
+        """Collect the evidence while it is there, then roll back."""
+        state = self.state
+        own = self.live.own_services()
+        for name, verdict in failed.items():
+            found = own.get(f"{self.stack.name}_{name}")
+            old = state.memory.get(name, Memory()).old_failures
+            if found is not None:
+                state.failures.append(
+                    diagnose.diagnose(
+                        self.engine, found, verdict, nodes=self.live.nodes, name=name, mask=self.mask, old_failures=old
+                    )
+                )
+            else:
+                state.failures.append(diagnose.missing(name, verdict))
+        lines = [*lines, *(f"{self.stack.name}: {diagnose.headline(failure)}" for failure in state.failures)]
+        if self.options.rollback and any(not self.stack.services[name].job for name in state.touched):
+            lines.append(f"{self.stack.name}: rolling back")
+            state.phase = "rollback"
+            state.rollback_began = self.clock()
+            begin_rollback(self)
+            return Step(lines, None)
+        return Step(lines, report.result(self), report.message(self, ""))
+
+    def _roll_back(self) -> Step:
+        over, lines, outcome = rollback_is_over(self)
+        if not over:
+            return Step(lines, None)
+        return Step(lines, {**report.result(self), "rolled_back": not outcome}, report.message(self, outcome or "done"))
+
+    def _tidy(self) -> Step:
+        if not self.verdicts:
+            own = self.live.own_services()
+            for service in self.stack.services.values():
+                self.verdicts[service.name] = self._judge(service.name, own.get(service.full_name), False)
+        if self.options.prune and not remove_leftovers(self):
+            return Step([], None)
+        collect_garbage(self)
+        return Step([], report.result(self))
+
+    def record(self, action: planning.Action) -> None:
+        """Remember an action for the result and its diff."""
+        self.state.actions.append(action.public())
+        title = f"{action.kind} {action.name}"
+        self.state.diff.append(
+            {"before_header": title, "after_header": title, "before": action.before, "after": action.after}
+        )
+
+
+def blockers(
+    needs: t.Mapping[str, str], verdicts: t.Mapping[str, Verdict], pending: t.Mapping[str, t.Any]
+) -> list[str]:
+    """Dependencies whose condition does not hold yet."""
+    found = []
+    for need, condition in needs.items():
+        verdict = verdicts.get(need)
+        if need in pending or verdict is None:
+            found.append(need)
+        elif condition == "service_started":
+            if not verdict.started:
+                found.append(need)
+        elif condition == "service_healthy":
+            if not (verdict.healthy or verdict.state == CONVERGED):
+                found.append(need)
+        elif verdict.state != CONVERGED:
+            found.append(need)
+    return found

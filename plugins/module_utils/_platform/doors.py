@@ -1,0 +1,97 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What roles ask of a platform beside its services: servers, canaries, needs of a host.
+
+PRIVATE to the collection. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+from .checks_workers import canary_dag_id
+from .platform import Platform, Postgres
+from .services import Service
+
+
+def endpoints(platform: Platform) -> list[dict[str, t.Any]]:
+    """Servers outside the platform that its hosts have to reach, with logins: handle as a secret."""
+    broker = platform.broker
+    return [
+        _postgres("database", "airflow_database", platform.database),
+        _postgres("result backend", "airflow_result_backend", platform.result_backend),
+        {
+            "name": "broker",
+            "variable": "airflow_broker",
+            "protocol": broker.type,
+            "host": broker.host,
+            "port": broker.port,
+            "user": broker.user or "",
+            "password": broker.password,
+            "database": str(broker.database) if broker.type == "redis" else broker.virtual_host,
+            "tls": broker.tls,
+            "sslmode": "verify-full" if broker.tls else "disable",
+            "ca_certificate": broker.ca_certificate or "",
+        },
+    ]
+
+
+def _postgres(name: str, variable: str, server: Postgres) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "variable": variable,
+        "protocol": "postgresql",
+        "host": server.host,
+        "port": server.port,
+        "user": server.user,
+        "password": server.password,
+        "database": server.name,
+        "tls": server.sslmode != "disable",
+        "sslmode": server.sslmode,
+        "ca_certificate": server.ca_certificate or "",
+    }
+
+
+def canaries(platform: Platform) -> list[dict[str, t.Any]]:
+    """One canary for each queue: its DAG, and the groups of workers that may run it."""
+    return [
+        {
+            "queue": queue,
+            "dag_id": canary_dag_id(queue),
+            "workers": [worker.name for worker in platform.workers if queue in worker.queues],
+        }
+        for queue in platform.queues
+    ]
+
+
+def requirements(platform: Platform, services: t.Sequence[Service], hosts: int) -> dict[str, t.Any]:
+    """What each of some equal hosts needs.
+
+    Args:
+        platform: the platform.
+        services: its services.
+        hosts: how many hosts carry them, 1 or more.
+
+    Returns:
+        memory_mb: MiB that each host has to be able to reserve; memory_total_mb: all of them together;
+        ports: the TCP ports published, each with its purpose and variable; bundles: paths that hosts have to see.
+    """
+    running = [service for service in services if not service.job]
+    total = sum(service.replicas * service.memory_reservation_mb for service in running)
+    largest = max((service.memory_reservation_mb for service in running), default=0)
+    return {
+        "memory_mb": max(math.ceil(total / max(hosts, 1)), largest),
+        "memory_total_mb": total,
+        "ports": [
+            {
+                "port": port.published,
+                "purpose": service.name,
+                "variable": f"airflow_components.{service.name.replace('-', '_')}.port",
+            }
+            for service in running
+            for port in service.ports
+        ],
+        "bundles": [bundle.host_path for bundle in platform.bundles],
+    }

@@ -1,0 +1,192 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set role, labels and availability of a swarm's nodes."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: swarm_nodes
+short_description: Set role, labels and availability of a swarm's nodes
+version_added: "0.1.0"
+author: flowstead.airflow contributors (@flowstead)
+description:
+  - Runs on one manager for all nodes; nodes are named by their ID, since host names can be ambiguous.
+  - Promotions are written first and demotions last. The swarm itself refuses what would cost it its majority.
+extends_documentation_fragment:
+  - flowstead.airflow.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - On a host that manages no swarm yet, every node is reported as one that would be set.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  nodes:
+    description: The nodes. Nodes that are not named are left alone.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      id:
+        description: The node's ID. May be empty in check mode, for a host that has not joined yet.
+        type: str
+        required: true
+      role:
+        description: V(keep) leaves it as it is.
+        type: str
+        choices: [keep, manager, worker]
+        default: keep
+      availability:
+        description: V(keep) leaves it as it is, so that a node that somebody drained stays drained.
+        type: str
+        choices: [keep, active, pause, drain]
+        default: keep
+      labels:
+        description: Labels and their values.
+        type: dict
+        default: {}
+  purge_labels:
+    description: Remove labels of the named nodes that are not wanted.
+    type: bool
+    default: false
+  remove_replaced:
+    description: Remove records of nodes that are down and whose host name belongs to a named node that is ready.
+    type: bool
+    default: false
+  docker_socket:
+    description: The engine's unix socket.
+    type: path
+    default: /var/run/docker.sock
+"""
+
+EXAMPLES = r"""
+- name: Label a node, and let it take tasks
+  flowstead.airflow.swarm_nodes:
+    nodes:
+      - id: vzn1k8zca4z63fo2vfzalqdht
+        role: worker
+        availability: active
+        labels: {airflow.workers: etl}
+"""
+
+RETURN = r"""
+changes:
+  description: Nodes that were changed, or would be.
+  type: list
+  elements: dict
+  returned: always
+  sample:
+    - {id: vzn1k8zca4z63fo2vfzalqdht, hostname: worker-1, fields: [Labels]}
+removed:
+  description: Records of replaced nodes that were removed, or would be.
+  type: list
+  elements: dict
+  returned: always
+  sample: []
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
+    Engine,
+    EngineError,
+    EngineUnreachable,
+)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem, read_node
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
+    NodeChange,
+    WantedNode,
+    plan_nodes,
+    plan_replaced,
+    remove_replaced,
+    write_change,
+)
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "nodes": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "id": {"type": "str", "required": True},
+            "role": {"type": "str", "choices": ["keep", "manager", "worker"], "default": "keep"},
+            "availability": {"type": "str", "choices": ["keep", "active", "pause", "drain"], "default": "keep"},
+            "labels": {"type": "dict", "default": {}},
+        },
+    },
+    "purge_labels": {"type": "bool", "default": False},
+    "remove_replaced": {"type": "bool", "default": False},
+    "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    engine = Engine(module.params["docker_socket"])
+    wanted = [
+        WantedNode(
+            id=entry["id"],
+            role=entry["role"],
+            availability=entry["availability"],
+            labels={key: label_text(value) for key, value in entry["labels"].items()},
+        )
+        for entry in module.params["nodes"]
+    ]
+    try:
+        module.exit_json(**_set_nodes(module, engine, wanted))
+    except (SwarmProblem, EngineError, EngineUnreachable) as error:
+        module.fail_json(msg=str(error))
+
+
+def label_text(value: t.Any) -> str:
+    """A label's value as text: booleans as Docker users write them, nothing as empty."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) -> dict[str, t.Any]:
+    coming = [entry for entry in wanted if not entry.id]
+    if coming and not module.check_mode:
+        raise SwarmProblem(f"{len(coming)} of the nodes have no ID: their hosts are not in the swarm.")
+    known = [entry for entry in wanted if entry.id]
+    here = read_node(engine)
+    if module.check_mode and not here["swarm"]["manager"]:
+        module.warn("No swarm is managed here yet; all nodes would be set once it exists.")
+        return {
+            "changed": True,
+            "changes": [],
+            "removed": [],
+        }
+    live = engine.get("/nodes")
+    purge = module.params["purge_labels"]
+    changes = plan_nodes(live, known, purge_labels=purge)
+    replaced = plan_replaced(live, {entry.id for entry in known}) if module.params["remove_replaced"] else []
+    if not module.check_mode:
+        by_id = {entry.id: entry for entry in known}
+        for change in changes:
+            write_change(engine, change, by_id[change.id], purge_labels=purge)
+        for node in replaced:
+            remove_replaced(engine, node)
+    return {
+        "changed": bool(changes or replaced or coming),
+        "changes": [{"id": change.id, "hostname": change.hostname, "fields": _fields(change)} for change in changes],
+        "removed": replaced,
+        "diff": {
+            "before": {change.hostname or change.id: change.before for change in changes},
+            "after": {change.hostname or change.id: change.after for change in changes},
+        },
+    }
+
+
+def _fields(change: NodeChange) -> list[str]:
+    return sorted(key for key in change.after if change.after[key] != change.before.get(key))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.flowstead.airflow.plugins.filter.platform_model import FilterModule
+
+FILTERS = FilterModule().filters()
+ROOT = Path(__file__).resolve().parents[4]
+GOOD: dict[str, t.Any] = {
+    "airflow_environment": "local",
+    "airflow_public_url": "http://127.0.0.1:8080",
+    "airflow_database": {"host": "10.0.0.1", "password": "database-Pa55", "sslmode": "disable"},
+    "airflow_result_backend": {"password": "results-Pa55"},
+    "airflow_broker": {"type": "redis", "host": "10.0.0.1", "password": "broker-Pa55", "tls": False},
+    "airflow_keys": {
+        "fernet": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "api_secret": "api-secret-of-a-test-" + "0" * 20,
+        "jwt": "jwt-secret-of-a-test-" + "0" * 20,
+        "object_names": "object-names-of-a-test-" + "0" * 20,
+    },
+    "airflow_admin": {"password": "admin-Pa55word"},
+    "airflow_workers": [{"name": "default", "queues": ["default"]}],
+}
+#: What each filter needs beside the variables.
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "platform_services": {"image": "airflow:1"},
+    "platform_compose": {"image": "airflow:1", "stack": "airflow-local"},
+}
+
+
+def test_good_variables_have_no_problems() -> None:
+    assert FILTERS["platform_problems"](GOOD) == []
+
+
+def test_each_problem_is_a_dictionary_with_a_line() -> None:
+    (problem,) = FILTERS["platform_problems"]({**GOOD, "airflow_version": "3.9.9"})
+
+    assert problem["variable"] == "airflow_version"
+    assert problem["line"] == 'airflow_version ("3.9.9"): this Airflow version is not supported. Supported is 3.3.2.'
+
+
+def test_names_of_other_roles_argument_specs_are_known() -> None:
+    assert FILTERS["platform_problems"]({**GOOD, "airflow_swarm_timeout": 1}) == []
+    (problem,) = FILTERS["platform_problems"]({**GOOD, "airflow_swarm_timeuot": 1})
+    assert problem["fix"] == "Did you mean airflow_swarm_timeout?"
+
+
+@pytest.mark.parametrize("name", sorted(set(FILTERS) - {"platform_problems"}))
+def test_a_filter_fails_with_every_problem_when_the_variables_are_bad(name: str) -> None:
+    bad = {**GOOD, "airflow_version": "3.9.9", "airflow_workers": []}
+
+    with pytest.raises(AnsibleFilterError, match=r"(?s)airflow_version.*airflow_workers"):
+        FILTERS[name](bad, **ARGUMENTS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(set(FILTERS) - {"platform_problems"}))
+def test_a_filter_does_not_mind_facts_of_other_roles(name: str) -> None:
+    FILTERS[name]({**GOOD, "airflow_image_reference": "x"}, **ARGUMENTS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_a_filter_refuses_what_is_no_dictionary(name: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="dictionary"):
+        FILTERS[name]("airflow", **ARGUMENTS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_what_a_filter_returns_is_plain_data(name: str) -> None:
+    result = FILTERS[name](GOOD, **ARGUMENTS.get(name, {}))
+
+    assert json.loads(json.dumps(result)) is not None
+
+
+def test_the_document_is_for_the_named_stack_and_target() -> None:
+    document = FILTERS["platform_compose"](
+        {**GOOD, "airflow_components": {"api_server": {"replicas": 1}}},
+        image="registry.example.com/airflow:1",
+        stack="airflow-local",
+        endpoint_mode="dnsrr",
+        publish_mode="host",
+        driver_opts={"com.docker.network.driver.mtu": "1400"},
+        hosts=1,
+    )
+
+    assert document["networks"]["default"]["driver_opts"] == {"com.docker.network.driver.mtu": "1400"}
+    for service in document["services"].values():
+        assert service["image"] == "registry.example.com/airflow:1"
+        assert service["deploy"]["endpoint_mode"] == "dnsrr"
+    assert document["services"]["api-server"]["ports"][0]["mode"] == "host"
+
+
+def test_a_target_that_cannot_carry_the_platform_is_named() -> None:
+    with pytest.raises(AnsibleFilterError, match="api-server has 2 replicas"):
+        FILTERS["platform_compose"](GOOD, image="i", stack="s", endpoint_mode="dnsrr", publish_mode="host", hosts=1)
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_every_filter_is_documented_with_its_arguments(name: str) -> None:
+    documents = yaml.safe_load((ROOT / "plugins" / "filter" / f"{name}.yml").read_text(encoding="utf-8"))
+    code = FILTERS[name].__code__
+    arguments = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+
+    assert documents["DOCUMENTATION"]["name"] == name
+    assert set(documents["DOCUMENTATION"]["options"]) == {"_input", *arguments}
+    assert yaml.safe_load(documents["EXAMPLES"])
+    assert documents["RETURN"]["_value"]["description"]

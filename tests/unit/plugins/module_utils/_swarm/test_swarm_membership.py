@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import pytest
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.membership import (
+    Membership,
+    enter,
+    leave,
+)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
+from fake_swarm_engine import FakeEngine, make_node
+
+FREE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
+HERE = Membership(advertise_address="192.0.2.1")
+
+
+def at_once(condition, seconds):
+    return condition()
+
+
+def never(condition, seconds):
+    return False
+
+
+def posted(engine):
+    return [path for path, _body in engine.posts]
+
+
+def test_a_host_without_join_addresses_founds_a_swarm_with_its_settings():
+    engine = FakeEngine()
+    wanted = Membership(
+        "192.0.2.1", address_pools=("10.20.0.0/16",), subnet_size=25, data_path_port=7777, data_path_address="10.1.1.1"
+    )
+    outcome = enter(engine, wanted, wait=at_once)
+    assert outcome.actions == ["init"]
+    path, body = engine.posts[0]
+    assert path == "/swarm/init"
+    assert body["AdvertiseAddr"] == "192.0.2.1"
+    assert (body["DefaultAddrPool"], body["SubnetSize"], body["DataPathPort"]) == (["10.20.0.0/16"], 25, 7777)
+    assert body["DataPathAddr"] == "10.1.1.1"
+
+
+def test_settings_that_nobody_asks_for_are_left_to_docker():
+    engine = FakeEngine()
+    enter(engine, HERE, wait=at_once)
+    assert not {"DefaultAddrPool", "SubnetSize", "DataPathPort", "DataPathAddr"} & set(engine.posts[0][1])
+
+
+def test_a_host_with_join_addresses_joins_through_them():
+    engine = FakeEngine()
+    wanted = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w", availability="drain")
+    assert enter(engine, wanted, wait=at_once).actions == ["join"]
+    body = engine.posts[0][1]
+    assert body["RemoteAddrs"] == ["192.0.2.1:2377"]
+    assert (body["JoinToken"], body["Availability"]) == ("SWMTKN-w", "drain")
+
+
+def test_a_member_stays_as_it_is_and_nothing_is_posted():
+    engine = FakeEngine(state="active", manager=True, nodes=[make_node("me", "here", "manager")])
+    outcome = enter(engine, HERE, wait=at_once)
+    assert not outcome.changed
+    assert outcome.warnings == []
+    assert engine.posts == []
+
+
+def test_check_mode_predicts_and_posts_nothing():
+    engine = FakeEngine()
+    wanted = Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24")
+    outcome = enter(engine, wanted, check_mode=True, routes=FREE)
+    assert outcome.actions == ["create docker_gwbridge", "init"]
+    assert engine.posts == []
+
+
+def test_check_mode_takes_a_host_without_an_engine_for_a_new_one():
+    outcome = enter(FakeEngine(reachable=False), HERE, check_mode=True)
+    assert outcome.actions == ["init"]
+    assert "No Docker Engine answers" in outcome.warnings[0]
+
+
+def test_a_host_without_an_engine_is_an_error_outside_of_check_mode():
+    with pytest.raises(SwarmProblem, match="does not answer"):
+        enter(FakeEngine(reachable=False), HERE)
+
+
+def test_the_bridge_is_made_before_the_host_enters():
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
+    assert posted(engine) == ["/networks/create", "/swarm/init"]
+
+
+def test_a_bridge_with_another_subnet_stops_before_anything_is_posted():
+    live = {"Name": "docker_gwbridge", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}}
+    engine = FakeEngine(networks=[live])
+    with pytest.raises(SwarmProblem, match=r"172\.18\.0\.0/16.*docker network rm docker_gwbridge"):
+        enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), routes=FREE)
+    assert engine.posts == []
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [("pending", "leave --force"), ("locked", "docker swarm unlock"), ("error", "log of its engine")],
+)
+def test_a_state_that_only_a_person_can_resolve_names_the_way_out(state, advice):
+    with pytest.raises(SwarmProblem, match=advice):
+        enter(FakeEngine(state=state), HERE)
+
+
+def test_a_manager_of_another_swarm_is_refused():
+    engine = FakeEngine(state="active", manager=True, cluster_id="theirs", nodes=[make_node("me", "here", "manager")])
+    with pytest.raises(SwarmProblem, match="theirs.*ours"):
+        enter(engine, Membership("192.0.2.1", cluster_id="ours"))
+
+
+def test_settings_that_were_fixed_when_the_swarm_was_founded_only_warn():
+    engine = FakeEngine(state="active", manager=True, subnet_size=24, nodes=[make_node("me", "here", "manager")])
+    outcome = enter(engine, Membership("192.0.2.1", subnet_size=26, address_pools=("10.20.0.0/16",)))
+    assert not outcome.changed
+    assert [warning.split()[0] for warning in outcome.warnings] == ["swarm_address_pools", "swarm_subnet_size"]
+
+
+def test_another_advertised_address_only_warns():
+    engine = FakeEngine(state="active")
+    assert "192.0.2.9" in enter(engine, Membership("192.0.2.9")).warnings[0]
+
+
+def test_a_join_that_goes_on_in_the_background_is_waited_for():
+    engine = FakeEngine()
+    engine.fail["/swarm/join"] = EngineError(503, "Timeout was reached before node joined.", "POST /swarm/join")
+
+    def join_later(condition, seconds):
+        assert not condition()
+        engine.state = "active"
+        return condition()
+
+    wanted = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w")
+    assert enter(engine, wanted, wait=join_later).actions == ["join"]
+
+
+def test_a_join_that_is_refused_is_not_waited_for():
+    engine = FakeEngine()
+    engine.fail["/swarm/join"] = EngineError(503, "rpc error: invalid join token", "POST /swarm/join")
+    with pytest.raises(EngineError, match="invalid join token"):
+        enter(engine, Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="x"), wait=never)
+
+
+def test_a_host_that_does_not_become_active_in_time_is_an_error_that_names_the_ports():
+    with pytest.raises(SwarmProblem, match=r"within 60 s.*192\.0\.2\.1:2377.*7946"):
+        enter(
+            FakeEngine(),
+            Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w"),
+            wait=never,
+        )
+
+
+def test_the_token_is_not_in_the_representation_of_a_membership():
+    assert "SWMTKN" not in repr(Membership("192.0.2.2", join_token="SWMTKN-w"))
+
+
+def test_a_worker_leaves_without_force():
+    engine = FakeEngine(state="active")
+    assert leave(engine, wait=at_once).actions == ["leave"]
+    assert engine.state == "inactive"
+
+
+def test_a_host_outside_of_a_swarm_has_nothing_to_leave():
+    engine = FakeEngine()
+    assert not leave(engine).changed
+    assert not leave(FakeEngine(reachable=False)).changed
+
+
+def test_a_manager_among_others_is_demoted_before_it_leaves():
+    nodes = [make_node("me", "a", "manager"), make_node("b", "b", "manager"), make_node("c", "c", "manager")]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    assert leave(engine, end_swarm=True, wait=at_once).actions == ["demote", "leave"]
+    assert posted(engine) == ["/nodes/me/update", "/swarm/leave"]
+    assert engine.nodes["me"]["Spec"]["Role"] == "worker"
+
+
+def test_a_demotion_that_the_swarm_refuses_keeps_the_host_in_it():
+    nodes = [make_node("me", "a", "manager"), make_node("b", "b", "manager")]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    engine.fail["/nodes/me/update"] = EngineError(500, "this would result in a loss of quorum", "POST /nodes/me/update")
+    with pytest.raises(SwarmProblem, match="loss of quorum"):
+        leave(engine, wait=at_once)
+    assert engine.state == "active"
+
+
+def test_the_last_manager_stays_unless_the_swarm_is_to_end():
+    nodes = [make_node("me", "a", "manager"), make_node("w", "w")]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    with pytest.raises(SwarmProblem, match="last manager"):
+        leave(engine)
+    assert engine.posts == []
+    assert leave(engine, end_swarm=True, wait=at_once).actions == ["leave"]
+
+
+def test_a_manager_without_a_majority_stays_unless_the_swarm_is_to_end():
+    engine = FakeEngine(state="active", manager=True)
+    engine.fail["/nodes"] = EngineError(503, "The swarm does not have a leader.", "GET /nodes")
+    with pytest.raises(SwarmProblem, match="nobody can say what leaving would destroy"):
+        leave(engine)
+
+
+def test_a_locked_host_stays_unless_the_swarm_is_to_end():
+    with pytest.raises(SwarmProblem, match="gives no answer"):
+        leave(FakeEngine(state="locked"))
+
+
+def test_leaving_takes_away_only_the_bridge_that_was_made_by_entering():
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
+    assert leave(engine, end_swarm=True, wait=at_once).actions == ["leave", "remove docker_gwbridge"]
+    theirs = FakeEngine(state="active", networks=[{"Name": "docker_gwbridge", "Labels": {}}])
+    assert leave(theirs, wait=at_once).actions == ["leave"]
+
+
+def test_check_mode_of_leaving_posts_nothing():
+    engine = FakeEngine(state="active", manager=True, nodes=[make_node("me", "a", "manager")])
+    assert leave(engine, end_swarm=True, check_mode=True).actions == ["leave"]
+    assert engine.posts == []
+    assert engine.deleted == []

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
+    WantedNode,
+    plan_nodes,
+    plan_replaced,
+    remove_replaced,
+    write_change,
+)
+from fake_swarm_engine import FakeEngine, make_node
+
+M1 = make_node("id1", "m1", "manager")
+M2 = make_node("id2", "m2", "manager")
+W1 = make_node("id3", "w1", labels={"disk": "ssd"})
+
+
+def at_once(condition, seconds):
+    return condition()
+
+
+def cluster(*nodes):
+    return FakeEngine(state="active", manager=True, node_id="id1", nodes=nodes)
+
+
+def test_nodes_that_are_as_wanted_need_no_change():
+    assert plan_nodes([M1, W1], [WantedNode("id1", "manager"), WantedNode("id3", "worker", "active")]) == []
+
+
+def test_keep_leaves_a_node_that_somebody_drained_as_it_is():
+    drained = make_node("id3", "w1", availability="drain")
+    assert plan_nodes([M1, drained], [WantedNode("id3", "worker")]) == []
+    assert plan_nodes([M1, drained], [WantedNode("id3", availability="active")])[0].after["Availability"] == "active"
+
+
+def test_labels_that_nobody_names_stay_unless_they_are_to_be_purged():
+    wanted = [WantedNode("id3", labels={"queue": "etl"})]
+    assert plan_nodes([M1, W1], wanted)[0].after["Labels"] == {"disk": "ssd", "queue": "etl"}
+    assert plan_nodes([M1, W1], wanted, purge_labels=True)[0].after["Labels"] == {"queue": "etl"}
+
+
+def test_promotions_come_first_and_demotions_last():
+    wanted = [
+        WantedNode("id1", "worker"),
+        WantedNode("id2", "manager", labels={"a": "b"}),
+        WantedNode("id3", "manager"),
+    ]
+    assert [change.hostname for change in plan_nodes([M1, M2, W1], wanted)] == ["w1", "m2", "m1"]
+
+
+def test_an_unknown_node_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(SwarmProblem, match=r"ID gone.*m1 \(id1\)"):
+        plan_nodes([M1], [WantedNode("gone")])
+
+
+def test_a_plan_that_leaves_no_manager_is_refused():
+    with pytest.raises(SwarmProblem, match="No manager would be left"):
+        plan_nodes([M1, W1], [WantedNode("id1", "worker")])
+
+
+def test_two_nodes_of_one_host_name_are_told_apart_by_their_ids():
+    twin = make_node("id4", "w1")
+    changes = plan_nodes([M1, W1, twin], [WantedNode("id4", labels={"a": "b"})])
+    assert [change.id for change in changes] == ["id4"]
+
+
+def test_a_change_is_written_with_the_rest_of_the_specification():
+    engine = cluster(M1, W1)
+    wanted = WantedNode("id3", labels={"queue": "etl"})
+    write_change(engine, plan_nodes([M1, W1], [wanted])[0], wanted)
+    assert engine.nodes["id3"]["Spec"] == {
+        "Role": "worker",
+        "Availability": "active",
+        "Labels": {"disk": "ssd", "queue": "etl"},
+    }
+
+
+def test_a_node_that_somebody_else_writes_meanwhile_is_read_again():
+    engine = cluster(M1, W1)
+    wanted = WantedNode("id3", labels={"queue": "etl"})
+
+    def interfere():
+        engine.before_update = lambda: None
+        engine.nodes["id3"]["Version"]["Index"] += 1
+        engine.nodes["id3"]["Spec"]["Availability"] = "drain"
+
+    engine.before_update = interfere
+    write_change(engine, plan_nodes([M1, W1], [wanted])[0], wanted)
+    assert engine.nodes["id3"]["Spec"]["Availability"] == "drain"
+    assert engine.nodes["id3"]["Spec"]["Labels"]["queue"] == "etl"
+
+
+def test_a_refused_change_names_the_node_and_the_reason():
+    engine = cluster(M1, M2)
+    engine.fail["/nodes/id2/update"] = EngineError(500, "this would result in a loss of quorum", "POST")
+    wanted = WantedNode("id2", "worker")
+    with pytest.raises(SwarmProblem, match=r"m2 \(id2\).*loss of quorum"):
+        write_change(engine, plan_nodes([M1, M2], [wanted])[0], wanted)
+
+
+def test_a_node_that_is_down_is_replaced_when_its_host_is_back_under_another_id():
+    old, back = make_node("old", "w1", state="down"), make_node("new", "w1")
+    assert plan_replaced([M1, old, back], {"id1", "new"}) == [{"id": "old", "hostname": "w1", "role": "worker"}]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_node("old", "w1"),
+        make_node("old", "w2", state="down"),
+    ],
+    ids=["it is not down", "its host is not back"],
+)
+def test_a_node_is_not_replaced_when(other):
+    assert plan_replaced([M1, other, make_node("new", "w1")], {"id1", "new"}) == []
+
+
+def test_a_node_that_is_down_stays_while_its_host_is_not_ready():
+    nodes = [M1, make_node("old", "w1", state="down"), make_node("new", "w1", state="unknown")]
+    assert plan_replaced(nodes, {"id1", "new"}) == []
+
+
+def test_a_replaced_manager_is_demoted_and_then_removed():
+    engine = cluster(M1, M2, make_node("old", "m2", "manager", state="down"))
+    remove_replaced(engine, {"id": "old", "hostname": "m2", "role": "manager"}, wait=at_once)
+    assert engine.posts[0][1]["Role"] == "worker"
+    assert engine.deleted == ["/nodes/old"]
+
+
+def test_a_replaced_node_that_cannot_be_removed_is_an_error_with_the_reason():
+    engine = cluster(M1, make_node("old", "w1", state="down"))
+    engine.fail["/nodes/old"] = EngineError(400, "is a member of the raft cluster", "DELETE")
+    with pytest.raises(SwarmProblem, match="raft cluster"):
+        remove_replaced(engine, {"id": "old", "hostname": "w1", "role": "worker"}, wait=at_once)

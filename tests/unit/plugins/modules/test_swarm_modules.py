@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.flowstead.airflow.plugins.modules import swarm_member, swarm_node_info, swarm_nodes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_swarm"))
+from fake_swarm_engine import FakeEngine, make_node
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a module against a double of the engine; returns its result."""
+
+    def run_module(module, engine, **given):
+        monkeypatch.setattr(module, "Engine", lambda *_args, **_kwargs: engine)
+        arguments = {
+            "_ansible_check_mode": given.pop("check_mode", False),
+            "_ansible_remote_tmp": "/tmp",
+            "_ansible_keep_remote_files": False,
+            **given,
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run_module
+
+
+def test_check_then_real_then_again_founds_a_swarm_once(run):
+    engine = FakeEngine()
+    predicted = run(swarm_member, engine, advertise_address="192.0.2.1", check_mode=True)
+    assert (predicted["changed"], engine.posts) == (True, [])
+    real = run(swarm_member, engine, advertise_address="192.0.2.1")
+    assert real["diff"] == predicted["diff"] == {"before": {"state": "inactive"}, "after": {"state": "active"}}
+    assert real["node"]["state"] == "active"
+    again = run(swarm_member, engine, advertise_address="192.0.2.1")
+    assert (again["changed"], again["actions"]) == (False, [])
+    assert not run(swarm_member, engine, advertise_address="192.0.2.1", check_mode=True)["changed"]
+
+
+def test_a_host_without_an_address_is_refused(run):
+    assert "advertise_address is empty" in run(swarm_member, FakeEngine())["msg"]
+
+
+def test_joining_without_a_token_is_refused_before_the_engine_is_asked(run):
+    engine = FakeEngine()
+    result = run(swarm_member, engine, advertise_address="192.0.2.2", join_addresses=["192.0.2.1:2377"])
+    assert "join_token is empty" in result["msg"]
+    assert engine.posts == []
+
+
+def test_a_token_is_in_no_result(run):
+    result = run(
+        swarm_member,
+        FakeEngine(),
+        advertise_address="192.0.2.2",
+        join_addresses=["192.0.2.1:2377"],
+        join_token="SWMTKN-w",
+    )
+    assert result["actions"] == ["join"]
+    assert "SWMTKN-w" not in json.dumps(result)
+
+
+def test_leaving_twice_changes_something_once(run):
+    engine = FakeEngine(state="active")
+    assert run(swarm_member, engine, state="absent")["changed"]
+    assert not run(swarm_member, engine, state="absent")["changed"]
+
+
+def test_a_refused_leave_is_a_failure_with_the_reason(run):
+    engine = FakeEngine(state="active", manager=True, nodes=[make_node("me", "here", "manager")])
+    result = run(swarm_member, engine, state="absent")
+    assert result["failed"]
+    assert "last manager" in result["msg"]
+
+
+def test_a_host_without_an_engine_is_an_answer_unless_waiting_for_one(run):
+    engine = FakeEngine(reachable=False)
+    assert run(swarm_node_info, engine)["engine"]["reachable"] is False
+    assert not run(swarm_node_info, engine, timeout=60, check_mode=True).get("failed", False)
+    result = run(swarm_node_info, engine, timeout=1)
+    assert result["failed"]
+    assert "Waited 1 s" in result["msg"]
+
+
+def test_nodes_are_labelled_once(run):
+    engine = FakeEngine(
+        state="active", manager=True, nodes=[make_node("me", "here", "manager"), make_node("id3", "w1")]
+    )
+    wanted = [{"id": "id3", "labels": {"gpu": True, "slots": 4, "empty": None}}]
+    predicted = run(swarm_nodes, engine, nodes=wanted, check_mode=True)
+    assert predicted["changed"]
+    assert engine.posts == []
+    real = run(swarm_nodes, engine, nodes=wanted)
+    assert real["changes"] == [{"id": "id3", "hostname": "w1", "fields": ["Labels"]}]
+    assert real["diff"] == predicted["diff"]
+    assert engine.nodes["id3"]["Spec"]["Labels"] == {"gpu": "true", "slots": "4", "empty": ""}
+    assert not run(swarm_nodes, engine, nodes=wanted)["changed"]
+
+
+def test_a_replaced_node_is_only_removed_when_asked(run):
+    nodes = [make_node("me", "here", "manager"), make_node("old", "here", state="down")]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    assert run(swarm_nodes, engine, nodes=[{"id": "me"}])["removed"] == []
+    assert run(swarm_nodes, engine, nodes=[{"id": "me"}], remove_replaced=True)["changed"]
+    assert list(engine.nodes) == ["me"]
+
+
+def test_hosts_that_have_not_joined_yet_are_only_accepted_in_check_mode(run):
+    nodes = [{"id": "", "role": "manager"}]
+    assert run(swarm_nodes, FakeEngine(), nodes=nodes, check_mode=True)["changed"]
+    assert "have no ID" in run(swarm_nodes, FakeEngine(), nodes=nodes)["msg"]
