@@ -15,6 +15,7 @@ up: controller ## Bring up Airflow on this machine (INVENTORY=inventories/local)
 
 down: controller ## Remove what `make up` made; PURGE=1 also removes data, images and generated passwords
 	$(PLAYBOOK) playbooks/teardown.yml -i $(INVENTORY) -e teardown_confirm=yes -e teardown_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)
+	$(if $(filter 1,$(PURGE)),rm -rf $(INVENTORY)/.secrets)
 
 check: dev ## The quick part of the tests: lint, types, unit tests, documentation, sanity
 	scripts/check

@@ -17,6 +17,7 @@ description:
   - Keys of the live file that no layer names are kept. A layer takes a key away with the value null.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
+  - flowstead.airflow.attributes.engine
 attributes:
   check_mode:
     support: full

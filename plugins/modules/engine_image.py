@@ -169,7 +169,7 @@ def main() -> None:
     try:
         result = run(module.params, ImageStore(Engine(module.params["docker_socket"])), module.check_mode)
     except EngineUnreachable as error:
-        if not module.check_mode and module.params["state"] != "info":
+        if not module.check_mode:
             module.fail_json(msg=str(error))
         module.warn(f"{error} Taken as: there is no image yet.")
         result = {"changed": module.params["state"] in ("present", "pushed"), "exists": False}

@@ -17,6 +17,7 @@ description:
   - With O(state=absent) a manager is demoted before it leaves, so that the others keep their majority.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
+  - flowstead.airflow.attributes.swarm
 attributes:
   check_mode:
     support: full
@@ -133,11 +134,11 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineError,
     EngineUnreachable,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.leaving import leave
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.membership import (
     Membership,
     Outcome,
     enter,
-    leave,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem, read_node
 

@@ -15,6 +15,7 @@ description:
   - A host without an engine is described as such and is no error, unless O(timeout) says to wait for one.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
+  - flowstead.airflow.attributes.swarm
 attributes:
   check_mode:
     support: full

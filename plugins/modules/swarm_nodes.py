@@ -12,9 +12,11 @@ version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
   - Runs on one manager for all nodes; nodes are named by their ID, since host names can be ambiguous.
-  - Promotions are written first and demotions last. The swarm itself refuses what would cost it its majority.
+  - Promotions are written first and demotions last, each waited for before the next is written.
+    The swarm itself refuses what would cost it its majority.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
+  - flowstead.airflow.attributes.swarm
 attributes:
   check_mode:
     support: full
@@ -57,6 +59,10 @@ options:
     description: Remove records of nodes that are down and whose host name belongs to a named node that is ready.
     type: bool
     default: false
+  timeout:
+    description: Seconds until a node has to have taken over its role.
+    type: int
+    default: 60
   docker_socket:
     description: The engine's unix socket.
     type: path
@@ -101,6 +107,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
     NodeChange,
     WantedNode,
+    await_role,
     plan_nodes,
     plan_replaced,
     remove_replaced,
@@ -121,6 +128,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "purge_labels": {"type": "bool", "default": False},
     "remove_replaced": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 60},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
 
@@ -171,6 +179,7 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
         by_id = {entry.id: entry for entry in known}
         for change in changes:
             write_change(engine, change, by_id[change.id], purge_labels=purge)
+            await_role(engine, change, timeout=module.params["timeout"])
         for node in replaced:
             remove_replaced(engine, node)
     return {
@@ -178,7 +187,10 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
         "changes": [{"id": change.id, "hostname": change.hostname, "fields": _fields(change)} for change in changes],
         "removed": replaced,
         "diff": {
-            "before": {change.hostname or change.id: change.before for change in changes},
+            "before": {
+                **{change.hostname or change.id: change.before for change in changes},
+                **{f"{node['hostname']} ({node['id']})": "replaced, down" for node in replaced},
+            },
             "after": {change.hostname or change.id: change.after for change in changes},
         },
     }

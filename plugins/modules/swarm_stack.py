@@ -248,18 +248,20 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.definition import check_shape
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose import describe
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
     Engine,
     EngineError,
     EngineUnreachable,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.live import NotASwarmManager
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.redact import (
     redacted_params,
     secret_values,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.relations import check_relations
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Impossible, Runner
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.schema import Problem
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.state import Options, State
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.waiting import Limits
@@ -363,7 +365,13 @@ def main() -> None:
     except Impossible as error:
         module.fail_json(msg=explain(params["name"], error.problems), problems=[str(item) for item in error.problems])
     except (EngineError, EngineUnreachable, NotASwarmManager) as error:
-        module.fail_json(msg=f"Stack {params['name']}: {error}", changed=bool(runner.state.actions))
+        known = [describe(failure) for failure in runner.state.failures]
+        module.fail_json(
+            msg="\n".join([f"Stack {params['name']}: {error}", *known]),
+            changed=bool(runner.state.actions),
+            actions=runner.state.actions,
+            failures=runner.state.failures,
+        )
     finally:
         engine.close()
     state = runner.state

@@ -53,8 +53,8 @@ def test_make_up_ends_with_a_green_canary_and_says_where_to_go(checkout: Checkou
     summary = done.output[done.output.rindex("TASK [") :]
     assert URL in summary
     assert f"admin / {checkout.secrets['admin']}" in summary
-    assert "default: success" in done.output
-    assert "batch: success" in done.output
+    assert "Canary for queue default: success on worker default" in summary
+    assert "Canary for queue batch: success on worker batch" in summary
     assert set(services()) == LONG_RUNNING | {"migrate", "init"}
 
 

@@ -15,7 +15,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker import w
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import STACK_LABEL
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Impossible, Runner, Step
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner, Step
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.state import Options, State
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.waiting import Limits
 
@@ -57,7 +58,7 @@ def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stack(docker: t.Any, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    made = Stack(str(docker.socket), f"t{abs(hash(request.node.name)) % 10**8}")
+    made = Stack(docker.socket, f"t{abs(hash(request.node.name)) % 10**8}")
     yield made
     made.remove()
 
@@ -222,6 +223,20 @@ def test_a_crash_loop_is_explained_and_rolled_back(stack: Stack) -> None:
     assert {name: stack.service(name)["Spec"] for name in ("web", "other")} == before
     assert stack.deploy(definition).failed == ""
     assert stack.writes() == []
+
+
+def test_old_tasks_may_finish_their_work_after_the_deadline(stack: Stack) -> None:
+    busy = ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"]
+    definition = {"services": {"worker": service(command=busy, init=False, stop_grace_period="12s")}}
+    stack.deploy(definition)
+    definition["services"]["worker"]["environment"] = {"NEW": "1"}
+
+    step = stack.deploy(definition, timeout=5.0)
+
+    assert step.failed == ""
+    assert step.result is not None
+    assert step.result["services"]["worker"]["running"] == 0
+    assert stack.service("worker")["UpdateStatus"]["State"] == "updating"
 
 
 def test_a_service_that_cannot_start_at_first_is_removed_again(stack: Stack) -> None:

@@ -109,9 +109,9 @@ class Remover:
             name = (task["Spec"].get("ContainerSpec") or {}).get("Image", "").partition("@")[0]
             left[name] = left.get(name, 0) + 1
         if left:
-            return [f"{count} tasks of {name} are stopping" for name, count in sorted(left.items())]
+            return [f"tasks of {name} are stopping ({count})" for name, count in sorted(left.items())]
         containers = self._find("/containers/json")
-        return [f"{len(containers)} containers are stopping"] if containers else []
+        return [f"containers are stopping ({len(containers)})"] if containers else []
 
     def _waiting(self, left: list[str]) -> Step:
         text = "; ".join(left)

@@ -215,7 +215,8 @@ def headline(failure: t.Mapping[str, t.Any]) -> str:
 def describe(failure: t.Mapping[str, t.Any]) -> str:
     """One failure in a few lines of text."""
     where = f" on {failure['node']}" if failure["node"] else ""
-    code = f" (exit code {failure['exit_code']})" if failure["exit_code"] else ""
+    exit_code = str(failure["exit_code"] or "")
+    code = f" (exit code {exit_code})" if exit_code and exit_code not in failure["message"] else ""
     lines = [f"{failure['service']}: {failure['cause']}{where}: {failure['message']}{code}"]
     lines += [f"  | {line}" for line in failure["log"]]
     if failure["advice"]:

@@ -145,9 +145,7 @@ class Engine:
             )
         return url
 
-    def _json(
-        self, method: str, url: str, body: t.Any = None, headers: t.Mapping[str, str] | None = None
-    ) -> t.Any:
+    def _json(self, method: str, url: str, body: t.Any = None, headers: t.Mapping[str, str] | None = None) -> t.Any:
         _status, payload = self._request(method, url, body, headers)
         return json.loads(payload) if payload.strip() else None
 

@@ -130,7 +130,7 @@ class ImageStore:
         registry = name.partition("/")[0]
         login = {"username": username, "password": password, "serveraddress": registry} if username else {}
         headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
-        lines = self._stream(f"/images/{quote(name)}/push?{urlencode({'tag': tag})}", None, headers)
+        lines = self._stream(f"/images/{quote(name, safe='/:')}/push?{urlencode({'tag': tag})}", None, headers)
         for line in lines:
             if isinstance(line.get("aux"), dict) and "Digest" in line["aux"]:
                 return str(line["aux"]["Digest"])

@@ -33,12 +33,11 @@ def progress_lines(
             if not _settled(need, verdicts, pending)
         ]
         statuses[name] = f"waiting for {', '.join(needs)}" if needs else "next"
-    quiet = not state.touched and not state.statuses and not pending
     groups: dict[str, list[str]] = {}
     for name, text in statuses.items():
         if state.statuses.get(name) == text or text == "next":
             continue
-        if quiet and verdicts[name].state == CONVERGED:
+        if name not in state.touched and name in verdicts and verdicts[name].state == CONVERGED:
             continue
         groups.setdefault(text, []).append(name)
     state.statuses = statuses

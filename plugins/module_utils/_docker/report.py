@@ -24,6 +24,8 @@ def result(runner: Runner) -> dict[str, t.Any]:
     services = {}
     for name, service in runner.stack.services.items():
         found = own.get(service.full_name)
+        if found is not None and name not in runner.verdicts:
+            runner.verdicts[name] = runner.judge(name, found, touched=False)
         verdict = runner.verdicts.get(name)
         services[name] = {
             "id": found["ID"] if found else "",

@@ -70,7 +70,7 @@ def _record(runner: Runner, name: str, action: str, reason: str) -> None:
 def rollback_is_over(runner: Runner) -> tuple[bool, list[str], str]:
     """Whether the restored services run again: (over, lines, what went wrong or nothing)."""
     own = runner.live.own_services()
-    waiting_for = []
+    waiting_for: dict[str, list[str]] = {}
     wrong = [note for note in runner.state.notes if "could not be rolled back" in note]
     for name, before in runner.state.touched.items():
         if runner.stack.services[name].job:
@@ -89,9 +89,11 @@ def rollback_is_over(runner: Runner) -> tuple[bool, list[str], str]:
             now=runner.clock(),
         )
         runner.state.memory[name] = memory
-        if verdict.state != CONVERGED:
-            waiting_for.append(f"{name} {verdict.text}")
-    text = "; ".join(waiting_for)
+        runner.verdicts[name] = verdict
+        if verdict.state != CONVERGED and not verdict.draining:
+            waiting_for.setdefault(verdict.text, []).append(name)
+    entries = [f"{', '.join(names)} {what}" for what, names in waiting_for.items()]
+    text = "; ".join(entries)
     lines = []
     if text and runner.state.statuses.get("") != text:
         lines.append(f"{runner.stack.name}: rolling back: {text}")
@@ -100,5 +102,5 @@ def rollback_is_over(runner: Runner) -> tuple[bool, list[str], str]:
     if waiting_for and not late:
         return False, lines, ""
     if waiting_for:
-        wrong += [f"{entry} (gave up waiting)" for entry in waiting_for]
+        wrong += [f"{entry} (gave up waiting)" for entry in entries]
     return True, lines, "; ".join(wrong)

@@ -13,16 +13,14 @@ import time
 import typing as t
 
 from . import compile as compiling
-from . import diagnose, images, placement, report, waiting
+from . import diagnose, images, preparing, report, waiting
 from . import live as living
 from . import plan as planning
 from .cleanup import collect_garbage, remove_leftovers
 from .engine import Engine, EngineError, EngineUnreachable
-from .live import Live, NotASwarmManager
-from .objects import PATHS
+from .live import Live
 from .progress import progress_lines
 from .rollback import begin_rollback, rollback_is_over
-from .schema import Problem
 from .state import Options, State
 from .waiting import CONVERGED, FAILED, WAITING, Memory, Verdict
 
@@ -34,18 +32,6 @@ SHORTEST_SLICE = 1.5
 PATIENCE = 60.0
 #: How often somebody else's write may come between before the run gives up.
 TRIES = 5
-
-
-class Impossible(Exception):
-    """The plan cannot be carried out; nothing has been written.
-
-    Attributes:
-        problems: all of them.
-    """
-
-    def __init__(self, problems: t.Sequence[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = list(problems)
 
 
 class Step(t.NamedTuple):
@@ -97,14 +83,12 @@ class Runner:
         began = self.clock()
         if self.resumed:
             self._patiently(lambda: setattr(self, "live", living.read(self.engine, self.options.name)))
+            self.compile()
         else:
-            self._read_first()
-        if not self.resumed:
-            finished = self._start()
+            preparing.read_first(self)
+            finished = preparing.start(self)
             if finished is not None:
-                return finished
-        else:
-            self._compile()
+                return Step([], finished)
         lines: list[str] = []
         while True:
             step = self._step()
@@ -118,15 +102,6 @@ class Runner:
             self.sleep(POLL)
             self._patiently(lambda: living.refresh(self.engine, self.live))
 
-    def _read_first(self) -> None:
-        try:
-            self.live = living.read(self.engine, self.options.name)
-        except (EngineUnreachable, NotASwarmManager) as error:
-            if not self.options.check:
-                raise
-            self.state.notes.append(f"everything is planned as new: {error}")
-            self.live = Live(self.options.name)
-
     def _patiently(self, look: t.Callable[[], None]) -> None:
         """Look again; managers that elect a leader, or an engine that restarts, get a while to come back."""
         began = self.clock()
@@ -139,64 +114,11 @@ class Runner:
                     raise
             self.sleep(POLL)
 
-    def _start(self) -> Step | None:
-        """Choose images, plan, write what services need; a Step when that is all."""
-        state, options = self.state, self.options
-        own = self.live.own_services()
-        chosen = images.choose(
-            self.engine,
-            options.definition.get("services", {}),
-            {
-                name: own[full]
-                for name in options.definition.get("services", {})
-                if (full := f"{options.name}_{name}") in own
-            },
-            policy=options.resolve_image if self.live.nodes else "never",
-            auth=options.registry_auth,
-            single_node=len(self.live.nodes) == 1,
-        )
-        state.images = chosen.chosen
-        state.notes += chosen.notes
-        problems = chosen.problems
-        if options.check:
-            # In check mode an earlier task may only have announced that it builds the image.
-            state.notes += [str(problem) for problem in problems]
-            problems = []
-        self._compile()
-        plan = planning.make_plan(self.stack, self.live, options.prune, options.keep_objects)
-        problems = [*problems, *plan.problems, *placement.check_placement(self.stack, self.live.nodes)]
-        if problems:
-            raise Impossible(problems)
-        if options.check:
-            for action in plan.actions():
-                self.record(action)
-            return Step([], report.result(self))
-        for service in self.stack.services.values():
-            found = own.get(service.full_name)
-            if found is not None:
-                failed = waiting.failed_before(found, self.live.tasks_of(found["ID"]))
-                state.memory[service.name] = Memory(old_failures=failed)
-        for action in plan.creates:
-            self._create(action)
-        return None
-
-    def _compile(self) -> None:
+    def compile(self) -> None:
+        """The wanted stack, with the images that were chosen."""
         self.stack = compiling.compile_stack(
             self.options.name, self.options.definition, self.options.object_key, self.state.images
         )
-
-    def _create(self, action: planning.Action) -> None:
-        if action.kind == "network":
-            network = next(item for item in self.stack.networks.values() if item.full_name == action.name)
-            made = self.engine.post("/networks/create", {**(network.spec or {}), "CheckDuplicate": True})
-            self.live.networks.append({"Id": made["Id"], "Name": action.name, "Labels": (network.spec or {})["Labels"]})
-        else:
-            item = next(item for item in self.stack.objects() if (item.kind, item.name) == action[:2])
-            body = compiling.object_body(self.stack.name, item)
-            made = self.engine.post(f"{PATHS[item.kind]}/create", body)
-            found = {"ID": made["ID"], "Spec": {"Name": item.name, "Labels": body["Labels"]}}
-            (self.live.secrets if item.kind == "secret" else self.live.configs).append(found)
-        self.record(action)
 
     def _step(self) -> Step:
         if self.state.phase == "rollback":
@@ -218,7 +140,7 @@ class Runner:
             if action is not None and not touched:
                 pending[service.name] = action
                 continue
-            verdict = self._judge(service.name, found, touched)
+            verdict = self.judge(service.name, found, touched)
             if touched and action is not None and verdict.state != FAILED:
                 verdict = verdict._replace(
                     state=FAILED,
@@ -232,6 +154,24 @@ class Runner:
         lines = progress_lines(self.stack, self.verdicts, pending, state, self.clock() - state.began)
         if failed or late:
             return self._fail({**failed, **{name: self.verdicts[name] for name in late}}, lines)
+        written = self._write_ready(pending)
+        if state.failures:
+            return self._fail({}, lines)
+        if written or (pending and not self.options.wait):
+            return Step(lines, None)
+        if pending or (self.options.wait and self._unfinished()):
+            return Step(lines, None)
+        state.notes += [
+            f"{name}: {verdict.text}; Swarm starts the new ones by itself, within its stop_grace_period"
+            for name, verdict in self.verdicts.items()
+            if verdict.draining
+        ]
+        state.phase = "remove"
+        done = self._tidy()
+        return done._replace(lines=lines + done.lines)
+
+    def _write_ready(self, pending: t.Mapping[str, planning.Action]) -> bool:
+        """Write every service whose conditions hold; a refusal goes to ``state.failures``."""
         written = False
         for name, action in pending.items():
             if self._blockers(name, pending):
@@ -239,31 +179,28 @@ class Runner:
             try:
                 self._write(name, action)
             except EngineError as error:
-                if error.out_of_sequence or error.status == 409:
-                    # Somebody else wrote it since we read it: the next step reads and plans again.
-                    state.tries += 1
-                    if state.tries < TRIES:
-                        written = True
-                        continue
-                state.failures.append(diagnose.refused(name, error.message))
-                return self._fail({}, lines)
+                # Somebody else may have written it since we read it: then the next step reads and plans again.
+                self.state.tries += 1
+                if not (error.out_of_sequence or error.status == 409) or self.state.tries >= TRIES:
+                    self.state.failures.append(diagnose.refused(name, error.message))
+                    break
             except KeyError as error:
-                state.failures.append(diagnose.refused(name, f"{error} was removed while this run was under way"))
-                return self._fail({}, lines)
+                text = f"{error} was removed while this run was under way"
+                self.state.failures.append(diagnose.refused(name, text))
+                break
             written = True
-        if written or (pending and not self.options.wait):
-            return Step(lines, None)
-        if pending or (self.options.wait and any(v.state == WAITING for v in self.verdicts.values())):
-            return Step(lines, None)
-        state.phase = "remove"
-        done = self._tidy()
-        return done._replace(lines=lines + done.lines)
+        return written
 
     def _late(self, pending: t.Mapping[str, planning.Action]) -> list[str]:
         """Services that the deadline finds unfinished; what only waits for others is not named."""
         if self.clock() - self.state.began < self.options.timeout:
             return []
-        unfinished = [name for name, verdict in self.verdicts.items() if verdict.state == WAITING]
+        unfinished = self._unfinished()
+        if not pending and all(self.verdicts[name].draining for name in unfinished):
+            # Work that may take hours is being finished, as asked for. Swarm goes on by itself afterwards.
+            self.state.left_draining = unfinished
+            return []
+        unfinished = [name for name in unfinished if not self.verdicts[name].draining] or unfinished
         for name in unfinished:
             verdict = self.verdicts[name]
             self.verdicts[name] = verdict._replace(
@@ -275,7 +212,17 @@ class Runner:
                 self.verdicts[name] = Verdict(WAITING, f"never written: it waited for {needs}", "timeout")
         return unfinished or list(pending)
 
-    def _judge(self, name: str, found: dict[str, t.Any] | None, touched: bool) -> Verdict:
+    def _unfinished(self) -> list[str]:
+        """Services to wait for. One that an earlier run has left draining is not."""
+        return [
+            name
+            for name, verdict in self.verdicts.items()
+            if verdict.state == WAITING
+            and not (verdict.draining and (name not in self.state.touched or name in self.state.left_draining))
+        ]
+
+    def judge(self, name: str, found: dict[str, t.Any] | None, touched: bool) -> Verdict:
+        """Look at one service now."""
         if found is None:
             return Verdict(WAITING, "not there yet")
         verdict, self.state.memory[name] = waiting.judge(
@@ -341,7 +288,7 @@ class Runner:
         if not self.verdicts:
             own = self.live.own_services()
             for service in self.stack.services.values():
-                self.verdicts[service.name] = self._judge(service.name, own.get(service.full_name), False)
+                self.verdicts[service.name] = self.judge(service.name, own.get(service.full_name), False)
         if self.options.prune and not remove_leftovers(self):
             return Step([], None)
         collect_garbage(self)

@@ -48,6 +48,7 @@ class State:
         memory: service -> what the last look at it left behind.
         statuses: service -> text last shown.
         failures: entries of the result.
+        left_draining: services whose old tasks may finish their work after this run.
         tries: how often somebody else's write came between.
         calls, seconds: spent by earlier slices.
     """
@@ -64,6 +65,7 @@ class State:
         self.memory: dict[str, Memory] = {}
         self.statuses: dict[str, str] = {}
         self.failures: list[dict[str, t.Any]] = []
+        self.left_draining: list[str] = []
         self.tries = 0
         self.slices = 0
         self.calls = 0

@@ -70,6 +70,7 @@ class Verdict(t.NamedTuple):
         running, desired: tasks (for a job: completed and wanted).
         healthy: enough tasks run and pass their health check; for a job: it has completed.
         started: at least one task runs.
+        draining: new tasks wait only for old ones that are finishing their work within their stop_grace_period.
     """
 
     state: str
@@ -79,6 +80,7 @@ class Verdict(t.NamedTuple):
     desired: int = 0
     healthy: bool = False
     started: bool = False
+    draining: bool = False
 
 
 def judge(
@@ -196,7 +198,9 @@ def _service(
     if failure is not None:
         return base._replace(state=FAILED, cause=failure[0], text=failure[1])
     if len(running) != desired:
-        return base._replace(text=f"{counts}{_detail(tasks)}")
+        draining = update in ("updating", "rollback_started") and not look.memory.failures and _held_back(tasks)
+        text = ", waiting for old tasks to finish their work" if draining else _detail(tasks)
+        return base._replace(text=counts + text, draining=draining)
     if update in ("updating", "rollback_started"):
         return base._replace(text=f"{counts}, rollout not finished")
     held = look.now - (look.now if look.memory.stable_since is None else look.memory.stable_since)
@@ -223,6 +227,12 @@ def _job(service: t.Mapping[str, t.Any], tasks: t.Sequence[t.Mapping[str, t.Any]
         return base._replace(state=FAILED, cause="crash_loop", text="job failed")
     text = "job running" if running else f"job{_detail(current) or ' starting'}"
     return base._replace(text=f"{text} (attempt {len(failed) + 1})" if failed else text)
+
+
+def _held_back(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """True when every task that does not run yet is ready, and is told to start only after an old one has ended."""
+    states = {(task["Status"]["State"], task["DesiredState"]) for task in tasks if _lives(task)}
+    return ("ready", "ready") in states and states <= {("ready", "ready"), ("running", "running")}
 
 
 def _pending_too_long(look: Look) -> bool:

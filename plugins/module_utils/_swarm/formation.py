@@ -151,4 +151,5 @@ def _addresses(entry: t.Mapping[str, t.Any]) -> list[str]:
         for node in entry["nodes"]
         if node["reachability"] == "reachable" and node["id"] != entry["swarm"]["node_id"]
     ]
-    return [address for address in own + others if address]
+    # A rebuilt manager and its former self have the same address.
+    return [address for address in dict.fromkeys(own + others) if address]

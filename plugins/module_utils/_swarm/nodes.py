@@ -17,6 +17,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
     SwarmProblem,
+    read_node,
     wait_until,
 )
 
@@ -118,6 +119,38 @@ def write_change(engine: EngineLike, change: NodeChange, wanted: WantedNode, *, 
                 f"The swarm refused to change node {change.hostname} ({change.id}): {error.message}"
             ) from error
         return
+
+
+def await_role(
+    engine: EngineLike,
+    change: NodeChange,
+    *,
+    timeout: float = 60.0,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+) -> None:
+    """Wait until a promotion or demotion has taken place, which is some time after the swarm accepted it.
+
+    Until then a promoted manager does not count towards the majority.
+
+    Raises:
+        SwarmProblem: it has not within ``timeout`` seconds.
+    """
+    if change.before["Role"] == change.after["Role"]:
+        return
+
+    def settled() -> bool:
+        try:
+            status = engine.get(f"/nodes/{change.id}").get("ManagerStatus") or {}
+        except EngineError:
+            # Who demotes itself cannot be asked about the swarm any more.
+            return change.after["Role"] == "worker" and not read_node(engine)["swarm"]["manager"]
+        return status.get("Reachability") == "reachable" if change.after["Role"] == "manager" else not status
+
+    if not wait(settled, timeout):
+        raise SwarmProblem(
+            f"Node {change.hostname} ({change.id}) was told to be a {change.after['Role']} and is not one after "
+            f"{timeout:g} s. Check that it is up and that the managers reach each other on 2377/tcp."
+        )
 
 
 def remove_replaced(

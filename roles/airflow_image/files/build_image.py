@@ -172,7 +172,17 @@ def install_airflow(settings: t.Mapping[str, t.Any]) -> None:
 
     inside("useradd", "--uid", "50000", "--gid", "0", "--create-home", "--shell", "/bin/bash", "airflow")
     inside("chmod", "0770", "/home/airflow")
-    inside("install", "-d", "-o", "50000", "-g", "0", "-m", "2775", *(f"/opt/airflow{name}" for name in ("", "/bundles", "/logs")))
+    inside(
+        "install",
+        "-d",
+        "-o",
+        "50000",
+        "-g",
+        "0",
+        "-m",
+        "2775",
+        *(f"/opt/airflow{name}" for name in ("", "/bundles", "/logs")),
+    )
     inside("install", "-d", "-m", "0755", "/opt/flowstead", "/opt/flowstead/ca", VENV)
     point = Path(VENV)
     ours = not point.exists()
@@ -267,9 +277,10 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", check=False
     )
     if result.returncode:
-        shown = " ".join(shlex.quote(part) for part in command[:6])
-        tail = "\n".join(_without_passwords(result.stdout).splitlines()[-25:])
-        raise BuildError(f"{shown} ... ended with {result.returncode}. Its last lines:\n{tail}")
+        own = command[command.index(VENV) + 1 :] if command[0] == "unshare" else command
+        shown = " ".join(shlex.quote(part) for part in own[:6])
+        tail = "\n".join(result.stdout.splitlines()[-25:])
+        raise BuildError(_without_passwords(f"{shown} ... ended with {result.returncode}. Its last lines:\n{tail}"))
 
 
 def _output(command: list[str], environment: dict[str, str] | None = None, check: bool = True) -> str:

@@ -22,7 +22,10 @@ case "$3" in
 *) echo "unknown flag: $3" >&2; exit 125;;
 esac
 """
-OLD = ("--pidfile", '--pidfile) kill -0 "$(cat "$4")" && { echo "pid file found, ensure docker is not running"; exit 1; };;')
+OLD = (
+    "--pidfile",
+    '--pidfile) kill -0 "$(cat "$4")" && { echo "pid file found, ensure docker is not running"; exit 1; };;',
+)
 NEW = ("--validate", "--validate) echo configuration OK; exit 0;;")
 
 

@@ -107,7 +107,8 @@ def test_a_replaced_node_is_only_removed_when_asked(run):
     nodes = [make_node("me", "here", "manager"), make_node("old", "here", state="down")]
     engine = FakeEngine(state="active", manager=True, nodes=nodes)
     assert run(swarm_nodes, engine, nodes=[{"id": "me"}])["removed"] == []
-    assert run(swarm_nodes, engine, nodes=[{"id": "me"}], remove_replaced=True)["changed"]
+    result = run(swarm_nodes, engine, nodes=[{"id": "me"}], remove_replaced=True)
+    assert result["diff"] == {"before": {"here (old)": "replaced, down"}, "after": {}}
     assert list(engine.nodes) == ["me"]
 
 

@@ -35,6 +35,7 @@ BEHAVIOURS: dict[str, list[str]] = {
     "fails": ["failed"],
     "rejects": ["rejected"],
     "finds no node": ["pending"],
+    "waits for the old task": ["ready"],
 }
 ERRORS = {
     "failed": "task: non-zero exit (1)",
@@ -48,6 +49,13 @@ class Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A client that hangs up is no error; what the memory finds wrong is kept in ``broken``."""
 
 
 class FakeEngine:
@@ -71,11 +79,11 @@ class FakeEngine:
         self.writes: list[str] = []
         self.auth: list[str] = []
         self.before_write: t.Callable[[str], None] = lambda _request: None
-        self._server: socketserver.ThreadingUnixStreamServer | None = None
+        self.broken: list[str] = []
+        self._server: _Server | None = None
 
     def __enter__(self) -> FakeEngine:
-        self._server = socketserver.ThreadingUnixStreamServer(self.socket, _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self.socket, _handler(self))
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -83,6 +91,7 @@ class FakeEngine:
         assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
+        assert self.broken == []
 
     # What tests ask and do
 
@@ -253,6 +262,9 @@ class FakeEngine:
             "Age": 0,
         }
         self._set(task, "new")
+        if task["Behaviour"] == "waits for the old task":
+            task["DesiredState"] = "ready"
+            self._set(task, "ready")
         self.tasks.append(task)
 
     # Writing
@@ -403,6 +415,9 @@ def _handler(engine: FakeEngine) -> type[BaseHTTPRequestHandler]:
                 status, answer = 200, work(path, query, body)
             except Refused as refused:
                 status, answer = refused.status, {"message": str(refused)}
+            except Exception as error:
+                engine.broken.append(repr(error))
+                raise
             payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(payload)))

@@ -43,7 +43,7 @@ def test_an_empty_file_counts_as_no_settings(text):
 
 @pytest.mark.parametrize("text", ['{"mtu": 1400,', "[]", '"x"', "null"])
 def test_a_file_that_holds_no_settings_is_refused_by_its_name(text):
-    with pytest.raises(ConfigProblem, match="/etc/docker/daemon.json"):
+    with pytest.raises(ConfigProblem, match=r"/etc/docker/daemon\.json"):
         parse_config(text, "/etc/docker/daemon.json")
 
 

@@ -13,6 +13,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose
     describe,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.images import auth_header, registry_of
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.lint import hints
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import collectable
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.placement import meets
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.redact import redacted_params, secret_values
@@ -152,6 +153,21 @@ def test_the_wanted_version_stays_even_when_it_is_the_oldest() -> None:
 
 def test_objects_of_others_are_never_collected() -> None:
     assert collected([secret(1, stack="other"), secret(2, managed="somebody")], wanted=set(), logicals=set()) == []
+
+
+def test_what_people_regret_is_said_before_it_is_written() -> None:
+    service = {
+        "image": "registry.test:5000/web",
+        "volumes": [{"type": "volume", "source": name, "target": f"/{name}"} for name in ("data", "nfs")],
+        "deploy": {"update_config": {"order": "start-first"}},
+    }
+    found = hints("web", service, {"data": {}, "nfs": {"driver_opts": {"type": "nfs"}}}, 3)
+
+    assert len(found) == 3
+    assert [
+        word for word in ("start-first", "no fixed tag", "volume data") if not any(word in hint for hint in found)
+    ] == []
+    assert hints("web", {"image": "web:1"}, {}, 3) == []
 
 
 def test_parameters_are_shown_without_what_is_secret() -> None:

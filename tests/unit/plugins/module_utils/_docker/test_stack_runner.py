@@ -16,7 +16,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineUnreachable,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.live import NotASwarmManager
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Impossible, Runner, Step
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner, Step
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.state import Options, State
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.waiting import Limits
 from fake_engine import FakeEngine, Refused, node
@@ -233,6 +234,36 @@ def test_a_service_that_never_gets_ready_fails_at_the_deadline(lab: Lab) -> None
 
     assert [failure["service"] for failure in result["failures"]] == ["web"]
     assert result["failures"][0]["cause"] == "timeout"
+
+
+def test_old_tasks_that_finish_hours_of_work_are_no_failure(lab: Lab) -> None:
+    lab.result(shop())
+    changed = shop()
+    changed["services"]["worker"]["image"] = "tiny:2"
+    lab.fake.behaviour["worker"] = "waits for the old task"
+    began = lab.clock.now
+
+    result = lab.result(changed)
+
+    assert lab.clock.now - began >= 120.0
+    assert result["services"]["worker"]["running"] == 0
+    assert lab.state is not None
+    assert any("worker" in note and "stop_grace_period" in note for note in lab.state.notes)
+    began = lab.clock.now
+    assert lab.result(changed)["changed"] is False
+    assert lab.clock.now - began < 5.0
+
+
+def test_what_depends_on_a_draining_service_still_fails_at_the_deadline(lab: Lab) -> None:
+    lab.result(shop())
+    changed = shop()
+    for name in ("web", "worker"):
+        changed["services"][name]["image"] = "tiny:2"
+    lab.fake.behaviour["web"] = "waits for the old task"
+
+    message, _result = lab.failure(changed)
+
+    assert "web" in message
 
 
 def test_swarm_rolling_back_by_itself_is_a_failure(lab: Lab) -> None:

@@ -137,6 +137,15 @@ def test_a_service_that_is_not_restarted_fails_at_once() -> None:
     assert look(service(), task("a", "failed", "shutdown"))[0].state == FAILED
 
 
+def test_tasks_that_wait_for_old_ones_to_finish_are_told_from_those_that_wait_to_be_restarted() -> None:
+    held = task("a", "ready", "ready")
+    draining, _ = look(service(2, update="updating"), held)
+    restarted, _ = look(service(2, update="updating"), held, task("b", "failed", "shutdown"))
+    starting, _ = look(service(2, update="updating"), held, task("b", "starting"))
+
+    assert [verdict.draining for verdict in (draining, restarted, starting)] == [True, False, False]
+
+
 def test_no_replicas_are_no_problem() -> None:
     assert look(service(0))[0].state == CONVERGED
 

@@ -13,6 +13,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.rabbi
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.redis import check_redis
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.wire import Endpoint
 
+PASSWORD = "secret"
 INFO = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n"
 
 
@@ -20,7 +21,7 @@ class Redis:
     """A server with one user; it answers nothing before a login, as the real one."""
 
     def __init__(
-        self, password: str = "secret", info: str = INFO, context: ssl.SSLContext | None = None, says: str = ""
+        self, password: str = PASSWORD, info: str = INFO, context: ssl.SSLContext | None = None, says: str = ""
     ) -> None:
         self.password, self.info, self.context, self.says = password, info, context, says
         self.known = not password
@@ -57,12 +58,10 @@ class Redis:
             return "+OK\r\n"
         if not self.known:
             return "-NOAUTH Authentication required.\r\n"
-        if command == "PING":
-            return "+PONG\r\n"
+        answers = {"PING": "+PONG\r\n", "INFO": f"${len(self.info)}\r\n{self.info}\r\n"}
         if command == "SELECT":
             return "+OK\r\n" if int(rest[0]) < 16 else "-ERR DB index is out of range\r\n"
-        assert command == "INFO"
-        return f"${len(self.info)}\r\n{self.info}\r\n"
+        return answers[command]
 
 
 def broker(port: int, protocol: str = "redis", **changes: t.Any) -> Endpoint:
@@ -141,9 +140,9 @@ def test_plain_to_a_tls_redis_hints_at_tls(serve: t.Any, certificates: t.Any) ->
 
 
 class RabbitMQ:
-    """A server for one connection. ``close`` is (after which method, code, text)."""
+    """A server for one connection."""
 
-    def __init__(self, password: str = "secret", hosts: t.Sequence[str] = ("/",), mechanisms: str = "PLAIN") -> None:
+    def __init__(self, password: str = PASSWORD, hosts: t.Sequence[str] = ("/",), mechanisms: str = "PLAIN") -> None:
         self.password, self.hosts, self.mechanisms = password, hosts, mechanisms
 
     def __call__(self, connection: socket.socket) -> None:

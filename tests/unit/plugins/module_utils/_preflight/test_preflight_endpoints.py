@@ -76,7 +76,7 @@ def test_every_endpoint_is_asked_at_the_same_time_and_reported_in_order(serve: t
         endpoint(serve(meet), protocol="redis", password="one"),
         endpoint(closed_port),
         endpoint(serve(meet), protocol="redis", password="two"),
-        endpoint(serve(lambda connection: None)),
+        endpoint(serve(lambda _connection: None)),
     ]
 
     facts, problems = check_endpoints(endpoints)

@@ -61,6 +61,8 @@ class FakeEngine:
         self.posts: list[tuple[str, t.Any]] = []
         self.deleted: list[str] = []
         self.fail: dict[str, EngineError] = {}
+        #: True while the swarm accepts a change of role and does not carry it out yet.
+        self.slow = False
         self.before_update: t.Callable[[], None] = lambda: None
 
     @property
@@ -124,6 +126,7 @@ class FakeEngine:
         raise EngineError(404, "page not found", f"POST {path}")
 
     def delete(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> None:
+        assert not query
         if path in self.fail:
             raise self.fail[path]
         kind, name = path.strip("/").split("/")
@@ -147,6 +150,8 @@ class FakeEngine:
         if node["Spec"]["Role"] == "manager" and body["Role"] == "worker" and len(managers) == 1:
             raise EngineError(400, "attempting to demote the last manager of the swarm", f"POST {path}")
         node["Spec"] = copy.deepcopy(body)
+        if not self.slow:
+            node["ManagerStatus"] = {"Reachability": "reachable"} if body["Role"] == "manager" else None
         node["Version"]["Index"] += 1
         if node["ID"] == self.node_id and body["Role"] == "worker":
             self.manager = False

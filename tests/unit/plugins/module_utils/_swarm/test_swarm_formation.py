@@ -12,9 +12,7 @@ W1 = make_node("id3", "w1")
 
 
 def manager(node_id, nodes=(M1, M2, W1), cluster_id="ours"):
-    return read_node(
-        FakeEngine(state="active", manager=True, node_id=node_id, nodes=nodes, cluster_id=cluster_id)
-    )
+    return read_node(FakeEngine(state="active", manager=True, node_id=node_id, nodes=nodes, cluster_id=cluster_id))
 
 
 def worker(node_id):

@@ -14,7 +14,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.gwbridge 
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from fake_swarm_engine import FakeEngine
 
-# As a Linux host prints it: a default route, 192.0.2.0/24 on eth0, 172.17.0.0/16 on docker0, 10.209.0.0/24 on the bridge.
+# As a Linux host prints it: a default route, 192.0.2.0/24 on eth0, 172.17.0.0/16 on docker0, 10.209.0.0/24.
 ROUTES = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0

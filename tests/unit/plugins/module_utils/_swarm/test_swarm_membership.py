@@ -5,7 +5,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.membership import (
     Membership,
     enter,
-    leave,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from fake_swarm_engine import FakeEngine, make_node
@@ -107,7 +106,7 @@ def test_a_state_that_only_a_person_can_resolve_names_the_way_out(state, advice)
 
 def test_a_manager_of_another_swarm_is_refused():
     engine = FakeEngine(state="active", manager=True, cluster_id="theirs", nodes=[make_node("me", "here", "manager")])
-    with pytest.raises(SwarmProblem, match="theirs.*ours"):
+    with pytest.raises(SwarmProblem, match=r"theirs.*ours"):
         enter(engine, Membership("192.0.2.1", cluster_id="ours"))
 
 
@@ -154,68 +153,3 @@ def test_a_host_that_does_not_become_active_in_time_is_an_error_that_names_the_p
 
 def test_the_token_is_not_in_the_representation_of_a_membership():
     assert "SWMTKN" not in repr(Membership("192.0.2.2", join_token="SWMTKN-w"))
-
-
-def test_a_worker_leaves_without_force():
-    engine = FakeEngine(state="active")
-    assert leave(engine, wait=at_once).actions == ["leave"]
-    assert engine.state == "inactive"
-
-
-def test_a_host_outside_of_a_swarm_has_nothing_to_leave():
-    engine = FakeEngine()
-    assert not leave(engine).changed
-    assert not leave(FakeEngine(reachable=False)).changed
-
-
-def test_a_manager_among_others_is_demoted_before_it_leaves():
-    nodes = [make_node("me", "a", "manager"), make_node("b", "b", "manager"), make_node("c", "c", "manager")]
-    engine = FakeEngine(state="active", manager=True, nodes=nodes)
-    assert leave(engine, end_swarm=True, wait=at_once).actions == ["demote", "leave"]
-    assert posted(engine) == ["/nodes/me/update", "/swarm/leave"]
-    assert engine.nodes["me"]["Spec"]["Role"] == "worker"
-
-
-def test_a_demotion_that_the_swarm_refuses_keeps_the_host_in_it():
-    nodes = [make_node("me", "a", "manager"), make_node("b", "b", "manager")]
-    engine = FakeEngine(state="active", manager=True, nodes=nodes)
-    engine.fail["/nodes/me/update"] = EngineError(500, "this would result in a loss of quorum", "POST /nodes/me/update")
-    with pytest.raises(SwarmProblem, match="loss of quorum"):
-        leave(engine, wait=at_once)
-    assert engine.state == "active"
-
-
-def test_the_last_manager_stays_unless_the_swarm_is_to_end():
-    nodes = [make_node("me", "a", "manager"), make_node("w", "w")]
-    engine = FakeEngine(state="active", manager=True, nodes=nodes)
-    with pytest.raises(SwarmProblem, match="last manager"):
-        leave(engine)
-    assert engine.posts == []
-    assert leave(engine, end_swarm=True, wait=at_once).actions == ["leave"]
-
-
-def test_a_manager_without_a_majority_stays_unless_the_swarm_is_to_end():
-    engine = FakeEngine(state="active", manager=True)
-    engine.fail["/nodes"] = EngineError(503, "The swarm does not have a leader.", "GET /nodes")
-    with pytest.raises(SwarmProblem, match="nobody can say what leaving would destroy"):
-        leave(engine)
-
-
-def test_a_locked_host_stays_unless_the_swarm_is_to_end():
-    with pytest.raises(SwarmProblem, match="gives no answer"):
-        leave(FakeEngine(state="locked"))
-
-
-def test_leaving_takes_away_only_the_bridge_that_was_made_by_entering():
-    engine = FakeEngine()
-    enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
-    assert leave(engine, end_swarm=True, wait=at_once).actions == ["leave", "remove docker_gwbridge"]
-    theirs = FakeEngine(state="active", networks=[{"Name": "docker_gwbridge", "Labels": {}}])
-    assert leave(theirs, wait=at_once).actions == ["leave"]
-
-
-def test_check_mode_of_leaving_posts_nothing():
-    engine = FakeEngine(state="active", manager=True, nodes=[make_node("me", "a", "manager")])
-    assert leave(engine, end_swarm=True, check_mode=True).actions == ["leave"]
-    assert engine.posts == []
-    assert engine.deleted == []

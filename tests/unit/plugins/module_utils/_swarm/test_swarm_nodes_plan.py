@@ -5,6 +5,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
     WantedNode,
+    await_role,
     plan_nodes,
     plan_replaced,
     remove_replaced,
@@ -90,6 +91,60 @@ def test_a_node_that_somebody_else_writes_meanwhile_is_read_again():
     write_change(engine, plan_nodes([M1, W1], [wanted])[0], wanted)
     assert engine.nodes["id3"]["Spec"]["Availability"] == "drain"
     assert engine.nodes["id3"]["Spec"]["Labels"]["queue"] == "etl"
+
+
+def change_role(engine, *nodes, node_id, role):
+    wanted = WantedNode(node_id, role)
+    change = plan_nodes(nodes, [wanted])[0]
+    write_change(engine, change, wanted)
+    return change
+
+
+def test_a_promotion_is_over_when_the_new_manager_can_be_reached():
+    engine = cluster(M1, W1)
+    engine.slow = True
+    change = change_role(engine, M1, W1, node_id="id3", role="manager")
+
+    def reach_it_later(condition, seconds):
+        assert not condition()
+        engine.nodes["id3"]["ManagerStatus"] = {"Reachability": "unreachable"}
+        assert not condition()
+        engine.nodes["id3"]["ManagerStatus"] = {"Reachability": "reachable"}
+        return condition()
+
+    await_role(engine, change, wait=reach_it_later)
+
+
+def test_a_demotion_is_over_when_the_node_is_no_manager_any_more():
+    engine = cluster(M1, M2)
+    engine.slow = True
+    change = change_role(engine, M1, M2, node_id="id2", role="worker")
+
+    def demote_it_later(condition, seconds):
+        assert not condition()
+        engine.nodes["id2"]["ManagerStatus"] = None
+        return condition()
+
+    await_role(engine, change, wait=demote_it_later)
+
+
+def test_a_manager_that_demotes_itself_is_asked_for_itself():
+    engine = cluster(M1, M2)
+    await_role(engine, change_role(engine, M1, M2, node_id="id1", role="worker"), wait=at_once)
+    assert not engine.manager
+
+
+def test_a_role_that_is_not_taken_over_in_time_is_an_error_with_the_node():
+    engine = cluster(M1, W1)
+    engine.slow = True
+    change = change_role(engine, M1, W1, node_id="id3", role="manager")
+    with pytest.raises(SwarmProblem, match=r"w1 \(id3\) was told to be a manager.*2377/tcp"):
+        await_role(engine, change, wait=at_once)
+
+
+def test_a_change_of_labels_is_not_waited_for():
+    change = plan_nodes([M1, W1], [WantedNode("id3", labels={"a": "b"})])[0]
+    await_role(cluster(M1, W1), change, wait=lambda _condition, _seconds: False)
 
 
 def test_a_refused_change_names_the_node_and_the_reason():
