@@ -80,6 +80,12 @@ options:
     description: Whether Airflow's certificate has to be trusted.
     type: bool
     default: true
+  _slice:
+    description: Internal, set by the action plugin. Seconds after which the module reports how far it has come.
+    type: float
+  _resume:
+    description: Internal, set by the action plugin. Where an earlier slice stopped.
+    type: str
 """
 
 EXAMPLES = r"""

@@ -23,12 +23,12 @@ options:
     required: true
   state:
     description:
-      - V(info) reads and never changes anything.
+      - V(inspected) reads and never changes anything.
       - V(present) makes the image from O(directory) or O(source) when the engine has none of this name.
       - V(pushed) pushes it to the registry in its name, unless it was pushed from this engine before.
       - V(absent) removes the name.
     type: str
-    choices: [info, present, pushed, absent]
+    choices: [inspected, present, pushed, absent]
     default: present
   directory:
     description: With O(state=present), a root file system to import.
@@ -116,11 +116,11 @@ image:
       elements: str
 data_root:
   description: The directory in which the engine keeps images.
-  returned: O(state=info), when the engine answers
+  returned: O(state=inspected), when the engine answers
   type: str
 data_root_free_mb:
   description: What is free there, in MB.
-  returned: O(state=info), when the engine answers
+  returned: O(state=inspected), when the engine answers
   type: int
 digest:
   description: The digest that the registry answered.
@@ -144,7 +144,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.image_st
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["info", "present", "pushed", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["inspected", "present", "pushed", "absent"], "default": "present"},
     "directory": {"type": "path"},
     "source": {"type": "str"},
     "changes": {"type": "list", "elements": "str", "default": []},
@@ -192,7 +192,7 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
     name = params["name"]
     found = images.find(name)
     result: dict[str, t.Any] = {"changed": False, "exists": found is not None}
-    if params["state"] == "info":
+    if params["state"] == "inspected":
         root = images.data_root()
         result.update(data_root=root, data_root_free_mb=free_bytes(root) >> 20)
     elif params["state"] == "present" and found is None:

@@ -56,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: The engine. RV(engine.error) says why it does not answer when RV(engine.reachable) is false.
+  description: The engine. C(error) says why it does not answer when C(reachable) is false.
   type: dict
   returned: always
   sample: {reachable: true, error: "", version: "27.5.1", api_version: "1.47"}

@@ -107,6 +107,12 @@ options:
     description: Path of the Docker Engine's socket.
     type: path
     default: /var/run/docker.sock
+  _slice:
+    description: Internal, set by the action plugin. Seconds after which the module reports how far it has come.
+    type: float
+  _resume:
+    description: Internal, set by the action plugin. Where an earlier slice stopped.
+    type: str
 extends_documentation_fragment:
   - flowstead.airflow.attributes
   - flowstead.airflow.attributes.swarm

@@ -109,7 +109,7 @@ class ImageStore:
 
     def tag(self, image: str, reference: str) -> None:
         """Give an image a name."""
-        name, _, tag = reference.rpartition(":")
+        name, _colon, tag = reference.rpartition(":")
         self._engine.post(f"/images/{image}/tag", query={"repo": name, "tag": tag})
 
     def remove(self, reference: str) -> None:
@@ -126,7 +126,7 @@ class ImageStore:
         Raises:
             ImageFailed: when the registry refuses.
         """
-        name, _, tag = reference.rpartition(":")
+        name, _colon, tag = reference.rpartition(":")
         registry = name.partition("/")[0]
         login = {"username": username, "password": password, "serveraddress": registry} if username else {}
         headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}

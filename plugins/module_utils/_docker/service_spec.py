@@ -276,7 +276,7 @@ def _healthcheck(check: t.Mapping[str, t.Any]) -> Spec:
 
 
 def _host(entry: str) -> str:
-    name, _, address = entry.replace("=", ":", 1).partition(":")
+    name, _colon, address = entry.replace("=", ":", 1).partition(":")
     return f"{address} {name}"
 
 

@@ -139,7 +139,7 @@ secrets_backend_kwargs socket_cleanup_timeout state_store_backend
 def _parse(names: str) -> dict[str, frozenset[str]]:
     sections: dict[str, frozenset[str]] = {}
     for block in names.split("[")[1:]:
-        section, _, options = block.partition("]")
+        section, _bracket, options = block.partition("]")
         sections[section] = frozenset(options.split())
     return sections
 

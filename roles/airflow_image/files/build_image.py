@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -70,8 +69,8 @@ def apt_sources(targets: str, suite: str, mirror: str = "", security_mirror: str
             found["-security"] = security_mirror or mirror
     else:
         for line in targets.splitlines():
-            source, _, rest = line.partition("|")
-            uri, _, release = rest.rpartition("|")
+            source, _bar, rest = line.partition("|")
+            uri, _bar, release = rest.rpartition("|")
             match = re.fullmatch(r"[a-z]+(|-updates|-security)", release.strip())
             if source.strip().lower() == origin and match:
                 found.setdefault(match.group(1), uri.strip())

@@ -128,7 +128,7 @@ def test_check_mode_predicts_the_import_and_does_nothing(changes: dict[str, t.An
 
 
 def test_info_never_changes_and_tells_where_images_lie() -> None:
-    result = run(Store(), state="info")
+    result = run(Store(), state="inspected")
     assert (result["changed"], result["exists"], result["data_root"]) == (False, False, "/")
     assert result["data_root_free_mb"] > 0
 

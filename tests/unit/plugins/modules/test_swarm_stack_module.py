@@ -101,12 +101,11 @@ def test_secrets_are_in_no_output_and_in_no_log(
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in json.dumps(result["invocation"])
 
 
-def test_the_documentation_names_every_public_option_with_its_default() -> None:
+def test_the_documentation_names_every_option_with_its_default() -> None:
     documented = yaml.safe_load(swarm_stack.DOCUMENTATION)["options"]
-    public = {name: spec for name, spec in swarm_stack.ARGUMENT_SPEC.items() if not name.startswith("_")}
 
-    assert set(documented) == set(public)
-    for name, spec in public.items():
+    assert set(documented) == set(swarm_stack.ARGUMENT_SPEC)
+    for name, spec in swarm_stack.ARGUMENT_SPEC.items():
         for key in ("type", "default", "choices", "required"):
             assert documented[name].get(key) == spec.get(key), (name, key)
 

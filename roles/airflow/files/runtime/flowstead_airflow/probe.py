@@ -90,7 +90,7 @@ def worker(consumed: t.Callable[[str], t.Any] | None = None) -> str:
 def own_hostname() -> str:
     """The host name that Airflow stores with this container's jobs: what ``[core] hostname_callable`` gives."""
     dotted = settings.text("AIRFLOW__CORE__HOSTNAME_CALLABLE", "flowstead_airflow.hosts.address")
-    module, _, name = dotted.replace(":", ".").rpartition(".")
+    module, _dot, name = dotted.replace(":", ".").rpartition(".")
     try:
         return str(getattr(importlib.import_module(module), name)())
     except (ImportError, AttributeError, ValueError) as error:
@@ -100,7 +100,7 @@ def own_hostname() -> str:
 def last_heartbeat(kind: str, host: str) -> t.Any:
     """The last heartbeat of the newest running job of ``kind`` on ``host``; None when there is none."""
     url = settings.secret("database_url")
-    scheme, _, rest = url.partition("://")
+    scheme, _slashes, rest = url.partition("://")
     if not scheme.startswith("postgres"):
         raise Unhealthy(f"the metadata database is {scheme.partition('+')[0]}; this probe reads PostgreSQL only")
     driver = _driver()
