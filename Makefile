@@ -5,7 +5,7 @@ VENV := .venv/bin
 PLAYBOOK := ANSIBLE_CONFIG=ansible.cfg $(VENV)/ansible-playbook
 export PYTHON
 
-.PHONY: help up down check test test-e2e bench lock docs controller dev lab-up lab-down lab-ssh
+.PHONY: help up down check test bench lock docs controller dev lab-up lab-down lab-ssh
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,19 +13,19 @@ help: ## Show this list
 up: controller ## Bring up Airflow on this machine (INVENTORY=inventories/local)
 	$(PLAYBOOK) site.yml -i $(INVENTORY) $(ARGS)
 
-down: controller ## Remove what `make up` made; PURGE=1 also removes data, images and generated passwords
+down: controller ## Remove what `make up` made; PURGE=1 also removes data, images, packages and passwords
 	$(PLAYBOOK) playbooks/teardown.yml -i $(INVENTORY) -e teardown_confirm=yes -e teardown_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)
 	$(if $(filter 1,$(PURGE)),rm -rf $(INVENTORY)/.secrets)
 
 check: dev ## The quick part of the tests: lint, types, unit tests, documentation, sanity
 	scripts/check
 
-test: dev ## Everything: check, the engine tests, then a real deployment from a clean clone
+test: dev ## Everything: check, swarm_stack on a real engine, then a real deployment from a clean clone
 	scripts/check
-	$(VENV)/pytest -q tests/engine
-	$(VENV)/pytest -q tests/e2e
+	$(VENV)/pytest tests/engine
+	$(VENV)/pytest tests/e2e
 
-bench: dev ## swarm_stack beside community.docker.docker_stack on the stack that runs here
+bench: dev ## swarm_stack beside community.docker.docker_stack with nothing to do
 	$(VENV)/python bench/swarm_stack_noop.py
 
 docs: dev ## Generate role and module pages from their specifications

@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/engine"))
+from packages import engine_packages
 from private_engine import swarm_of_one
 
 ROUNDS = 5
@@ -126,7 +127,7 @@ def seconds(duration: dict[str, str]) -> float:
 
 def main() -> None:
     """Print both medians and their ratio."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, swarm_of_one() as engine:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, engine_packages(), swarm_of_one() as engine:
         times = measure(Path(folder), engine.socket)
     medians = {name: statistics.median(values) for name, values in times.items()}
     print(f"An unchanged stack of {SERVICES} services, {SECRETS} secrets, {CONFIGS} configs, {NETWORKS} networks:")

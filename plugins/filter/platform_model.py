@@ -10,13 +10,20 @@ import functools
 import typing as t
 from pathlib import Path
 
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform import doors
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.compose import Target, TargetError, compose
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.platform import Platform, parse
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.problems import Problem
+from ansible_collections.flowstead.airflow.plugins.module_utils._platform.roles import (
+    FACTS,
+    LATER,
+    check_image,
+    check_roles,
+)
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import services
+from jinja2 import TemplateError, Undefined, UndefinedError
 
 _ROLES = Path(__file__).parents[2] / "roles"
 _ANY_IMAGE = "image"
@@ -24,31 +31,41 @@ _ANY_IMAGE = "image"
 Variables = t.Mapping[str, t.Any]
 
 
+class _Specs(t.NamedTuple):
+    """What the argument specs of all roles say."""
+
+    model: dict[str, t.Any]
+    others: dict[str, t.Any]
+    known: frozenset[str]
+    prefixes: tuple[str, ...]
+
+
 @functools.cache
-def _specs() -> tuple[dict[str, t.Any], frozenset[str]]:
-    """The options of the role airflow, and every airflow_* name that some role's argument spec has."""
-    options: dict[str, t.Any] = {}
-    known: set[str] = set()
-    for path in sorted(_ROLES.glob("*/meta/argument_specs.yml")):
-        entry_points = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
-        for entry_point in entry_points.values():
-            known.update(name for name in entry_point.get("options") or {} if name.startswith("airflow_"))
-        if path.parts[-3] == "airflow":
-            options = entry_points["main"]["options"]
-    return options, frozenset(known)
+def _specs() -> _Specs:
+    """The model's options, those of every other entry point and role, and all names that are known."""
+    model: dict[str, t.Any] = {}
+    others: dict[str, t.Any] = {}
+    paths = sorted(_ROLES.glob("*/meta/argument_specs.yml"))
+    for path in paths:
+        for name, entry_point in yaml_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
+            options = entry_point.get("options") or {}
+            if (path.parts[-3], name) == ("airflow", "main"):
+                model = options
+            else:
+                others = {**options, **others}
+    return _Specs(model, others, FACTS.union(model, others), tuple(f"{path.parts[-3]}_" for path in paths))
 
 
 def _parse(variables: object) -> tuple[Platform | None, list[Problem]]:
     if not isinstance(variables, t.Mapping):
         raise AnsibleFilterError("The platform's filters take a dictionary of airflow_* variables.")
-    options, known = _specs()
-    return parse(variables, options, known)
+    return parse(variables, _specs().model, _specs().known)
 
 
 def _platform(variables: object) -> Platform:
     if isinstance(variables, t.Mapping):
         # Names of others are refused by platform_problems alone; facts of other roles may carry the prefix later.
-        variables = {name: value for name, value in variables.items() if name in _specs()[0]}
+        variables = {name: value for name, value in variables.items() if name in _specs().model}
     platform, problems = _parse(variables)
     if platform is None:
         lines = "\n".join(f"- {problem.line()}" for problem in problems)
@@ -56,9 +73,53 @@ def _platform(variables: object) -> Platform:
     return platform
 
 
-def platform_problems(variables: Variables) -> list[dict[str, str]]:
+def _now(variables: Variables) -> dict[str, t.Any]:
+    """One host's variables for other roles; LATER in place of each that needs facts."""
+    found: dict[str, t.Any] = {}
+    for name in variables:
+        if name.startswith(_specs().prefixes) and name not in _specs().model:
+            try:
+                found[name] = _plain(variables[name])
+            except (TemplateError, AnsibleError):
+                found[name] = LATER
+    return found
+
+
+def _plain(value: t.Any) -> t.Any:
+    """A copy in which nothing is left to template; fails where something in it is undefined."""
+    if isinstance(value, Undefined):
+        raise UndefinedError
+    if isinstance(value, t.Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _host_problems(host_variables: t.Mapping[str, Variables], already: t.Collection[Problem]) -> list[Problem]:
+    """Problems beyond those already found; where not every host has one, it says which."""
+    specs = _specs()
+    found: dict[Problem, list[str]] = {}
+    for host, variables in host_variables.items():
+        for problem in check_roles(_now(variables), specs.others, specs.known, specs.prefixes):
+            if problem not in already:
+                found.setdefault(problem, []).append(host)
+    return [
+        problem
+        if len(hosts) == len(host_variables)
+        else dataclasses.replace(problem, value=f"{problem.value}, on {', '.join(hosts)}")
+        for problem, hosts in found.items()
+    ]
+
+
+def platform_problems(
+    variables: Variables, hosts: int = 1, host_variables: t.Mapping[str, Variables] | None = None
+) -> list[dict[str, str]]:
     """Every problem of the variables; an empty list when there is none."""
-    return [{**dataclasses.asdict(problem), "line": problem.line()} for problem in _parse(variables)[1]]
+    problems = _parse(variables)[1]
+    specs = _specs()
+    problems += check_roles(variables, specs.others, specs.known, specs.prefixes)
+    problems += check_image(variables, specs.others, hosts)
+    problems += _host_problems(host_variables or {}, problems)
+    return [{**dataclasses.asdict(problem), "line": problem.line()} for problem in dict.fromkeys(problems)]
 
 
 def platform_services(variables: Variables, image: str) -> list[dict[str, t.Any]]:

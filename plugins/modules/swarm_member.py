@@ -23,6 +23,7 @@ attributes:
     support: full
     details:
       - A host without an engine is taken for one that will get it.
+      - O(join_addresses) may be empty, for a swarm that is yet to be founded.
   diff_mode:
     support: full
   idempotent:
@@ -45,8 +46,16 @@ options:
     description: Address for the traffic of containers, when it is not O(advertise_address).
     type: str
     default: ""
+  found:
+    description:
+      - Found a swarm, with this host as its first manager. Only one host of a swarm does that.
+      - Otherwise the host joins a swarm through O(join_addresses).
+    type: bool
+    default: false
   join_addresses:
-    description: Managers to join through, as C(address:port). Without any, a swarm is founded.
+    description:
+      - Managers to join through, as C(address:port).
+      - An empty list is an error for a host that is no member yet, unless O(found) is set.
     type: list
     elements: str
     default: []
@@ -100,6 +109,7 @@ EXAMPLES = r"""
 - name: Found a swarm
   flowstead.airflow.swarm_member:
     advertise_address: 192.0.2.11
+    found: true
 
 - name: Join it as a worker
   flowstead.airflow.swarm_member:
@@ -147,6 +157,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "advertise_address": {"type": "str", "default": ""},
     "listen_address": {"type": "str", "default": "0.0.0.0:2377"},
     "data_path_address": {"type": "str", "default": ""},
+    "found": {"type": "bool", "default": False},
     "join_addresses": {"type": "list", "elements": "str", "default": []},
     "join_token": {"type": "str", "default": "", "no_log": True},
     "cluster_id": {"type": "str", "default": ""},
@@ -186,12 +197,17 @@ def _change(module: AnsibleModule, engine: Engine) -> Outcome:
         return leave(engine, end_swarm=given["end_swarm"], check_mode=module.check_mode, timeout=given["timeout"])
     if not given["advertise_address"]:
         module.fail_json(msg="advertise_address is empty: name the address by which other members reach this host.")
+    if given["found"] and given["join_addresses"]:
+        module.fail_json(
+            msg="found and join_addresses are both set: a host founds a swarm, or joins one. Take one away."
+        )
     if given["join_addresses"] and not given["join_token"] and not module.check_mode:
         module.fail_json(msg="join_addresses is set and join_token is empty: a host joins with the token of its role.")
     wanted = Membership(
         advertise_address=given["advertise_address"],
         listen_address=given["listen_address"],
         data_path_address=given["data_path_address"],
+        found=given["found"],
         join_addresses=tuple(given["join_addresses"]),
         join_token=given["join_token"],
         availability=given["availability"],

@@ -201,10 +201,10 @@ actions:
       type: str
   sample: [{kind: service, name: web, action: update, reason: "changed: image"}]
 services:
-  description: Service name to its id, image, action, and its running and desired tasks.
+  description: Service name to its id, image, action, whether it is a job, and its running and desired tasks.
   type: dict
   returned: always
-  sample: {web: {id: 3jzr, image: "shop:1.4.0", action: none, running: 2, desired: 2}}
+  sample: {web: {id: 3jzr, image: "shop:1.4.0", action: none, job: false, running: 2, desired: 2}}
 failures:
   description: What failed, why, and what to do.
   type: list

@@ -168,7 +168,7 @@ def footprint() -> dict[str, object]:
         "/var/lib/docker",
         "/etc/postgresql",
         "/etc/redis",
-        "/srv/airflow/dags",
+        "/srv/airflow/dags/local/examples",
         "/opt/flowstead/uv",
         "/var/cache/flowstead",
         "/var/lib/flowstead",

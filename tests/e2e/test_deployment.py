@@ -136,7 +136,7 @@ def test_a_changed_setting_updates_only_the_services_it_concerns(checkout: Check
 
 
 def test_a_broken_image_fails_with_a_diagnosis_while_the_old_version_serves(checkout: Checkout, tmp_path: Path):
-    broken_image("flowstead-test/broken:1", tmp_path)
+    derived_image("flowstead-test/broken:1", tmp_path, "echo 'this image is broken on purpose' >&2; exit 1")
     before = specs()
     with Watch(f"{URL}/api/v2/version") as watch:
         done = checkout.play(
@@ -149,6 +149,19 @@ def test_a_broken_image_fails_with_a_diagnosis_while_the_old_version_serves(chec
     assert "this image is broken on purpose" in done.output, "the diagnosis shows the last log lines"
     assert watch.asked > 0
     assert watch.refused == 0, "the old version has to answer throughout"
+    after = specs()
+    assert {name: after[name] for name in LONG_RUNNING} == {name: before[name] for name in LONG_RUNNING}
+
+
+def test_a_version_whose_scheduler_dies_is_rolled_back_and_the_play_fails(checkout: Checkout, tmp_path: Path):
+    dies = "echo 'this scheduler dies on purpose' >&2; exit 1"
+    dying = f'[ "$1" = scheduler ] && {{ {dies}; }}; exec python -m airflow "$@"'
+    derived_image("flowstead-test/broken:2", tmp_path, dying)
+    before = specs()
+    image = {"airflow_image": {"source": "existing", "reference": "flowstead-test/broken:2"}}
+    done = checkout.play("-e", json.dumps(image), playbook="playbooks/airflow.yml", name="scheduler dies").failed()
+    assert "this scheduler dies on purpose" in done.output, "the diagnosis shows the last log lines"
+    assert "Rolled back" in done.output
     after = specs()
     assert {name: after[name] for name in LONG_RUNNING} == {name: before[name] for name in LONG_RUNNING}
 
@@ -214,35 +227,35 @@ def test_every_problem_of_an_inventory_is_reported_at_once(checkout: Checkout):
 
 
 HOST_PROBLEMS = [
-    ({"airflow_components": {"api_server": {"replicas": 1, "port": 22022}}}, ["22022"]),
+    ({"airflow_components": {"api_server": {"replicas": 1, "port": 22022}}}, ["22022", "listens on"]),
     (
         {
             "airflow_database": {
-                "host": "127.0.0.1",
+                "host": "10.209.0.1",
                 "port": 1,
                 "password": "a-test-value-for-nothing",
                 "sslmode": "require",
             },
             "airflow_preflight_endpoints": True,
         },
-        ["airflow_database", "127.0.0.1"],
+        ["airflow_database", "10.209.0.1", "nothing listens on that port"],
     ),
     (
         {
             "airflow_broker": {
                 "type": "redis",
-                "host": "127.0.0.1",
+                "host": "10.209.0.1",
                 "port": 1,
                 "password": "a-test-value-for-nothing",
                 "tls": False,
             },
             "airflow_preflight_endpoints": True,
         },
-        ["airflow_broker", "127.0.0.1"],
+        ["airflow_broker", "10.209.0.1", "nothing listens on that port"],
     ),
     (
         {"airflow_components": {"scheduler": {"replicas": 1, "memory_mb": 9000000, "memory_reservation_mb": 9000000}}},
-        ["memory"],
+        ["MiB are missing"],
     ),
 ]
 
@@ -278,7 +291,7 @@ def test_the_built_collection_works_from_an_empty_path(checkout: Checkout, tmp_p
         "-i",
         str(tmp_path / "inventory"),
         cwd=tmp_path,
-        environment={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed"), "ANSIBLE_CONFIG": "/dev/null"},
+        environment={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed")},
     )
     checkout.durations["from the installed tarball"] = done.seconds
     assert done.succeeded().changed == 0
@@ -316,15 +329,15 @@ def container_memory(container: str) -> int:
     return int(usage) - int(cache)
 
 
-def broken_image(name: str, workspace: Path) -> None:
-    """An image that starts and dies: the core image with an `airflow` that only complains."""
+def derived_image(name: str, workspace: Path, script: str) -> None:
+    """The core image, with a shell script in the place of the command `airflow`."""
     core = services()["scheduler"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].partition("@")[0]
-    script = workspace / "airflow"
-    script.write_text("#!/bin/sh\necho 'this image is broken on purpose' >&2\nexit 1\n")
-    script.chmod(0o755)
+    command = workspace / "airflow"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
     scratch = docker("create", core, "true").strip()
     target = docker("run", "--rm", "--network", "none", core, "sh", "-c", "command -v airflow").strip()
-    docker("cp", str(script), f"{scratch}:{target}")
+    docker("cp", str(command), f"{scratch}:{target}")
     docker("commit", scratch, name)
     docker("rm", scratch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from packages import NotInstallable, engine_packages
 from private_engine import CannotStart, PrivateEngine, swarm_of_one
 
 
@@ -12,7 +13,7 @@ from private_engine import CannotStart, PrivateEngine, swarm_of_one
 def docker() -> Iterator[PrivateEngine]:
     """A swarm of one node with the images ``tiny:1`` and ``tiny:2``."""
     try:
-        with swarm_of_one() as engine:
+        with engine_packages(), swarm_of_one() as engine:
             yield engine
-    except CannotStart as reason:
+    except (CannotStart, NotInstallable) as reason:
         pytest.fail(str(reason), pytrace=False)

@@ -14,7 +14,7 @@ import typing as t
 from . import compare, diagnose
 from .cleanup import delete
 from .engine import Engine, EngineUnreachable
-from .live import NotASwarmManager, check_manager
+from .live import NotASwarmManager, NotInSwarm, check_manager
 from .objects import STACK_LABEL, TERMINAL
 from .runner import POLL, SHORTEST_SLICE, Step
 from .state import Options, State
@@ -48,7 +48,7 @@ class Remover:
         try:
             check_manager(self.engine.get("/info"))
         except (EngineUnreachable, NotASwarmManager) as error:
-            if not self.options.check:
+            if not self.options.check and not isinstance(error, NotInSwarm):
                 raise
             self.state.notes.append(f"nothing to remove is known: {error}")
             return Step([], self._result())

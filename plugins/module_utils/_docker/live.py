@@ -20,6 +20,10 @@ class NotASwarmManager(Exception):
     """The engine answers, but it cannot be asked about a swarm. The text says why and what to do."""
 
 
+class NotInSwarm(NotASwarmManager):
+    """The engine is in no swarm at all, so no stack exists on it."""
+
+
 class Live:
     """One reading of the swarm.
 
@@ -114,7 +118,8 @@ def check_manager(info: t.Mapping[str, t.Any]) -> None:
     if state == "locked":
         raise NotASwarmManager(f"The swarm on {host} is locked. Unlock it (docker swarm unlock) and run again.")
     if state != "active":
-        raise NotASwarmManager(
+        kind = NotInSwarm if state == "inactive" else NotASwarmManager
+        raise kind(
             f"{host} is in no swarm (its state is {state!r}). Form the swarm first (role flowstead.airflow.swarm)."
         )
     if not swarm.get("ControlAvailable"):

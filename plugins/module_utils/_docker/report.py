@@ -31,6 +31,7 @@ def result(runner: Runner) -> dict[str, t.Any]:
             "id": found["ID"] if found else "",
             "image": service.spec["TaskTemplate"]["ContainerSpec"]["Image"],
             "action": done.get(name, "none"),
+            "job": service.job,
             "running": verdict.running if verdict else 0,
             "desired": verdict.desired if verdict else 0,
         }

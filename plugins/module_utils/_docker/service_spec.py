@@ -216,12 +216,18 @@ def _rollout(config: t.Mapping[str, t.Any]) -> Spec:
         ("delay", "Delay", nanoseconds),
         ("failure_action", "FailureAction", str),
         ("monitor", "Monitor", nanoseconds),
-        ("max_failure_ratio", "MaxFailureRatio", float),
+        ("max_failure_ratio", "MaxFailureRatio", _ratio),
         ("order", "Order", str),
     ):
         if key in config:
             result[field] = convert(config[key])
     return result
+
+
+def _ratio(value: t.Any) -> float:
+    """A share as the engine writes it, so that a diff does not show 0 turning into 0.0."""
+    ratio = float(value)
+    return int(ratio) if ratio.is_integer() else ratio
 
 
 def _resources(resources: t.Mapping[str, t.Any]) -> Spec:

@@ -71,6 +71,7 @@ OWNED = {
     ("dag_processor", "dag_bundle_config_list"): "Set airflow_bundles",
     ("database", "sql_alchemy_conn"): "Set airflow_database",
     ("database", "sql_alchemy_conn_async"): "Set airflow_database",
+    ("fab", "cookie_secure"): "Set airflow_public_url; cookies are secure where it begins with https",
     ("logging", "base_log_folder"): _DERIVED,
     ("logging", "trigger_log_server_port"): _DERIVED,
     ("logging", "worker_log_server_port"): _DERIVED,

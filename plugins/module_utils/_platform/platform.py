@@ -13,8 +13,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .checks import check
-from .problems import Problem, describe, did_you_mean
-from .spec import Option, SpecReader
+from .problems import Problem, describe
+from .spec import Option, SpecReader, check_name
 
 #: Airflow versions whose option names and secrets the model knows.
 SUPPORTED_VERSIONS = ("3.3.2",)
@@ -184,8 +184,7 @@ def _check_name(reader: SpecReader, name: str, value: object, known: set[str], r
     if name in renamed:
         reader.add(name, describe(value), "this variable is gone", renamed[name])
     elif name not in known:
-        fix = did_you_mean(name, known) or "Remove it; names with airflow_ are kept for this collection"
-        reader.add(name, describe(value), "nobody knows this variable", fix.rstrip("."))
+        check_name(reader, name, describe(value), known, "airflow_")
 
 
 def text_of(value: object) -> str:

@@ -117,6 +117,11 @@ class SpecReader:
         """Note one problem. value is text from :func:`show` or :func:`describe`."""
         self.problems.append(Problem(variable, value, problem, fix))
 
+    def shown(self, value: object, option: Option, path: str) -> str:
+        """A refused value as a message may show it: of a secret, or what holds one, only its type and size."""
+        secret = path.rsplit(".", 1)[-1] in SECRET_KEYS
+        return describe(value) if secret or holds_secrets(option) else show(value)
+
     def read_options(
         self, values: t.Mapping[str, t.Any], options: t.Mapping[str, Option], path: str
     ) -> dict[str, t.Any]:
@@ -143,7 +148,6 @@ class SpecReader:
     def read(self, value: object, option: Option, path: str) -> t.Any:
         """One value by its spec; None when it is missing or refused."""
         kind = str(option.get("type", "str"))
-        secret = path.rsplit(".", 1)[-1] in SECRET_KEYS
         if value is None and option.get("default") is not None:
             value = option["default"]
         if value is None and not option.get("required"):
@@ -154,24 +158,25 @@ class SpecReader:
         try:
             converted = _CONVERT[kind](value)
         except _Refused:
-            text = describe(value) if secret or holds_secrets(option) else show(value)
             fix = f"Write {_WANTED[kind]} instead of {type_name(value)}"
-            self._refuse(path, text, f"this has to be {_WANTED[kind]}", fix)
+            self._refuse(path, self.shown(value, option, path), f"this has to be {_WANTED[kind]}", fix)
             return None
         return self._inside(converted, option, path)
 
     def _inside(self, value: t.Any, option: Option, path: str) -> t.Any:
         choices = option.get("choices")
-        if choices and value not in choices:
+        if choices and not isinstance(value, list) and value not in choices:
             hint = did_you_mean(str(value), [str(choice) for choice in choices])
             allowed = "Choose one of " + ", ".join(str(choice) for choice in choices)
-            self._refuse(path, show(value), "this is not one of the choices", f"{hint} {allowed}".strip())
+            self._refuse(
+                path, self.shown(value, option, path), "this is not one of the choices", f"{hint} {allowed}".strip()
+            )
             return None
         if isinstance(value, dict) and "options" in option:
             return self.read_options(value, option["options"], path)
         if isinstance(value, list):
-            element = {"type": option.get("elements", "str"), "required": True, "options": option.get("options")}
-            element = {name: inner for name, inner in element.items() if inner is not None}
+            inherited = {name: option[name] for name in ("options", "choices", "description") if name in option}
+            element = {**inherited, "type": option.get("elements", "str"), "required": True}
             return [self.read(item, element, f"{path}[{index}]") for index, item in enumerate(value)]
         return value
 
@@ -187,3 +192,9 @@ class SpecReader:
     def _refuse(self, path: str, value: str, problem: str, fix: str) -> None:
         self.refused.add(path)
         self.add(path, value, problem, fix)
+
+
+def check_name(reader: SpecReader, name: str, value: str, known: t.Iterable[str], prefix: str) -> None:
+    """Note a variable that nobody knows. value is text; names that begin with prefix are the collection's."""
+    fix = did_you_mean(name, known) or f"Remove it; names with {prefix} are kept for this collection"
+    reader.add(name, value, "nobody knows this variable", fix)

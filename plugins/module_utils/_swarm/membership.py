@@ -35,7 +35,8 @@ class Membership:
 
     Attributes:
         advertise_address: address (or interface) that other members use to reach this one.
-        join_addresses: managers to join through; empty to found a swarm.
+        found: found a swarm; otherwise the host joins one, and never founds one for want of somebody to join.
+        join_addresses: managers to join through. In check mode empty for a swarm that is yet to be founded.
         address_pools, subnet_size, data_path_port: fixed when a swarm is founded; empty or 0 for Docker's choice.
         cluster_id: the swarm that is expected; empty when any is right.
     """
@@ -43,6 +44,7 @@ class Membership:
     advertise_address: str
     listen_address: str = "0.0.0.0:2377"
     data_path_address: str = ""
+    found: bool = False
     join_addresses: tuple[str, ...] = ()
     join_token: str = dataclasses.field(default="", repr=False)
     availability: str = "active"
@@ -92,19 +94,24 @@ def enter(
     state = node["swarm"]["state"]
     if state not in ("inactive", "active"):
         raise SwarmProblem(_stuck(state, node["swarm"]["error"]))
+    if state == "inactive" and not (wanted.found or wanted.join_addresses or check_mode):
+        raise SwarmProblem(
+            "This host is to join a swarm, and join_addresses is empty: there is no manager to join through. "
+            "Name managers of the swarm as address:port, or set found to make this host the first of a new swarm."
+        )
     if wanted.gwbridge_subnet:
         _enter_gwbridge(engine, wanted.gwbridge_subnet, outcome, check_mode, routes)
     if state == "active":
         _compare(node, wanted, outcome)
         return outcome
-    outcome.actions.append("join" if wanted.join_addresses else "init")
+    outcome.actions.append("init" if wanted.found else "join")
     if check_mode:
         return outcome
     try:
-        if wanted.join_addresses:
-            engine.post("/swarm/join", _join_body(wanted))
-        else:
+        if wanted.found:
             engine.post("/swarm/init", _init_body(wanted))
+        else:
+            engine.post("/swarm/join", _join_body(wanted))
     except EngineError as error:
         # The engine goes on joining in the background after its own patience of 20 s has ended.
         if "Timeout was reached before node" not in error.message:
@@ -126,7 +133,7 @@ def _without_engine(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Ou
     if wanted.gwbridge_subnet:
         gwbridge.parse_subnet(wanted.gwbridge_subnet)
         outcome.actions.append("create docker_gwbridge")
-    outcome.actions.append("join" if wanted.join_addresses or wanted.cluster_id else "init")
+    outcome.actions.append("init" if wanted.found else "join")
     outcome.warnings.append("No Docker Engine answers on this host yet; the plan takes it for a new one.")
     return outcome
 

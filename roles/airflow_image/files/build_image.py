@@ -253,6 +253,16 @@ def strip(settings: t.Mapping[str, t.Any]) -> None:
     print(f"{size} MB, of which Airflow and its libraries {airflow} MB")
 
 
+def install_tool(settings: t.Mapping[str, t.Any]) -> None:
+    """Put uv, in its pinned version, into a virtual environment of the build host."""
+    home = Path(settings["uv"]).parent.parent
+    environment = {**os.environ, **settings["environment"]}
+    if not (home / "bin/python").exists():
+        _run(["/usr/bin/python3", "-m", "venv", str(home)])
+    wanted = f"uv=={settings['uv_version']}"
+    _run([str(home / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check", wanted], environment)
+
+
 def build_environment(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Where packages are fetched from: this host's pip settings, then its variables, then the inventory's."""
     pip = [str(Path(settings["uv"]).parent / "python"), "-m", "pip"]
@@ -295,7 +305,7 @@ def _without_passwords(text: str) -> str:
 
 def main(arguments: t.Sequence[str]) -> int:
     """Run one step; prints its result or why it failed."""
-    steps = {"unpack": unpack, "rootfs": make_rootfs, "airflow": install_airflow, "strip": strip}
+    steps = {"tool": install_tool, "unpack": unpack, "rootfs": make_rootfs, "airflow": install_airflow, "strip": strip}
     if len(arguments) != 2 or arguments[0] not in steps:
         print(__doc__, file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flowstead.airflow.plugins.filter.platform_model import FilterModule
+from jinja2 import StrictUndefined, UndefinedError
 
 FILTERS = FilterModule().filters()
 ROOT = Path(__file__).resolve().parents[4]
@@ -48,9 +49,103 @@ def test_each_problem_is_a_dictionary_with_a_line() -> None:
 
 
 def test_names_of_other_roles_argument_specs_are_known() -> None:
-    assert FILTERS["platform_problems"]({**GOOD, "airflow_swarm_timeout": 1}) == []
-    (problem,) = FILTERS["platform_problems"]({**GOOD, "airflow_swarm_timeuot": 1})
+    assert problems({"airflow_swarm_timeout": 1}) == {}
+    (problem,) = problems({"airflow_swarm_timeuot": 1}).values()
     assert problem["fix"] == "Did you mean airflow_swarm_timeout?"
+
+
+def problems(variables: dict[str, t.Any] | None = None, **arguments: t.Any) -> dict[str, dict[str, str]]:
+    """Problems of good variables and these, by variable."""
+    found = FILTERS["platform_problems"]({**GOOD, **(variables or {})}, **arguments)
+    assert len({problem["variable"] for problem in found}) == len(found)
+    return {problem["variable"]: problem for problem in found}
+
+
+def test_the_image_and_the_target_are_checked_together_with_the_model() -> None:
+    found = problems(
+        {
+            "airflow_version": "3.9.9",
+            "airflow_image": {"sorce": "official"},
+            "airflow_swarm_timeout": "soon",
+            "airflow_swarm_publish_mode": "hosst",
+        }
+    )
+
+    assert found["airflow_image.sorce"]["fix"].startswith("Did you mean source?")
+    assert found["airflow_swarm_timeout"]["value"] == '"soon"'
+    assert found["airflow_swarm_publish_mode"]["fix"] == "Did you mean host? Choose one of auto, ingress, host."
+    assert "airflow_version" in found
+
+
+def test_variables_of_every_role_are_checked_on_every_host() -> None:
+    everywhere = {"docker_engine_versoin": "1"}
+    one = {**everywhere, "swarm_node_labels": "team=a"}
+    other = {**everywhere, "local_services_enabled": ["postgresql", "reddis"], "unrelated": 1}
+
+    found = problems(host_variables={"one": one, "other": other})
+
+    assert found["docker_engine_versoin"]["fix"] == "Did you mean docker_engine_version?"
+    assert found["docker_engine_versoin"]["value"] == "set, 1 characters"
+    assert found["swarm_node_labels"]["value"] == "set, 6 characters, on one"
+    assert found["local_services_enabled[1]"]["value"] == '"reddis", on other'
+    assert len(found) == 3
+
+
+def test_a_problem_of_the_platform_is_said_once_although_every_host_has_it() -> None:
+    bad = {"airflow_swarm_timeout": "soon", "airflow_swarm_timeuot": 1, "airflow_version": "3.9.9"}
+
+    assert set(problems(bad, host_variables={"one": bad, "other": bad})) == set(bad)
+
+
+def test_facts_that_a_role_sets_are_known_names() -> None:
+    assert problems(host_variables={"one": {"docker_engine_adaptations": ["no systemd"]}}) == {}
+
+
+class _Later(t.Mapping[str, t.Any]):
+    """A host's variables without facts: a value fails when it is taken, or is or holds something undefined."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> t.Any:
+        if name == "swarm_listen_address":
+            raise UndefinedError("object of type 'dict' has no attribute 'default_ipv4'")
+        return [StrictUndefined()] if name == "swarm_address_pools" else StrictUndefined()
+
+    def __iter__(self) -> t.Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def test_a_value_that_needs_facts_is_left_out_and_its_name_is_checked() -> None:
+    later = _Later("swarm_listen_address", "swarm_address_pools", "swarm_advertise_address", "swarm_advertise_addres")
+
+    (problem,) = problems(host_variables={"one": later}).values()
+
+    assert problem["variable"] == "swarm_advertise_addres"
+    assert problem["value"] == "not known yet"
+
+
+def test_an_image_that_stays_on_one_host_is_refused_for_several() -> None:
+    (problem,) = problems(hosts=2).values()
+
+    assert problem["variable"] == "airflow_image.push"
+    assert "airflow_image.registry" in problem["fix"]
+    assert set(problems({"airflow_image": {"source": "bootstrap"}}, hosts=3)) == {"airflow_image.push"}
+
+
+@pytest.mark.parametrize(
+    ("image", "hosts"),
+    [
+        ({}, 1),
+        ({"source": "existing", "reference": "registry.example.com/airflow:1"}, 2),
+        ({"push": True, "registry": "registry.example.com"}, 2),
+    ],
+)
+def test_an_image_that_every_host_can_get_is_accepted(image: dict[str, t.Any], hosts: int) -> None:
+    assert problems({"airflow_image": image}, hosts=hosts) == {}
 
 
 @pytest.mark.parametrize("name", sorted(set(FILTERS) - {"platform_problems"}))

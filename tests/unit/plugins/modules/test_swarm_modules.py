@@ -33,14 +33,14 @@ def run(monkeypatch, capsys):
 
 def test_check_then_real_then_again_founds_a_swarm_once(run):
     engine = FakeEngine()
-    predicted = run(swarm_member, engine, advertise_address="192.0.2.1", check_mode=True)
+    predicted = run(swarm_member, engine, advertise_address="192.0.2.1", found=True, check_mode=True)
     assert (predicted["changed"], engine.posts) == (True, [])
-    real = run(swarm_member, engine, advertise_address="192.0.2.1")
+    real = run(swarm_member, engine, advertise_address="192.0.2.1", found=True)
     assert real["diff"] == predicted["diff"] == {"before": {"state": "inactive"}, "after": {"state": "active"}}
     assert real["node"]["state"] == "active"
-    again = run(swarm_member, engine, advertise_address="192.0.2.1")
+    again = run(swarm_member, engine, advertise_address="192.0.2.1", found=True)
     assert (again["changed"], again["actions"]) == (False, [])
-    assert not run(swarm_member, engine, advertise_address="192.0.2.1", check_mode=True)["changed"]
+    assert not run(swarm_member, engine, advertise_address="192.0.2.1", found=True, check_mode=True)["changed"]
 
 
 def test_a_host_without_an_address_is_refused(run):
@@ -51,6 +51,20 @@ def test_joining_without_a_token_is_refused_before_the_engine_is_asked(run):
     engine = FakeEngine()
     result = run(swarm_member, engine, advertise_address="192.0.2.2", join_addresses=["192.0.2.1:2377"])
     assert "join_token is empty" in result["msg"]
+    assert engine.posts == []
+
+
+def test_a_host_without_managers_to_join_is_refused_and_founds_nothing(run):
+    engine = FakeEngine()
+    result = run(swarm_member, engine, advertise_address="192.0.2.2", join_token="SWMTKN-w")
+    assert "join_addresses is empty" in result["msg"]
+    assert engine.posts == []
+
+
+def test_founding_and_joining_at_once_is_refused(run):
+    engine = FakeEngine()
+    given = {"found": True, "join_addresses": ["192.0.2.1:2377"], "join_token": "SWMTKN-w"}
+    assert "found and join_addresses" in run(swarm_member, engine, advertise_address="192.0.2.2", **given)["msg"]
     assert engine.posts == []
 
 

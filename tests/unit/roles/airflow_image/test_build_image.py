@@ -160,3 +160,23 @@ def test_a_step_inside_the_image_is_shown_without_its_wrapping(
 def test_an_unknown_step_is_a_usage_error(build: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert build.main(["push", "settings.json"]) == 2
     assert "unpack|rootfs|airflow|strip" in capsys.readouterr().err
+
+
+def test_the_build_tool_gets_the_package_index_in_its_environment_and_never_as_an_argument(
+    build: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(build, "_run", lambda command, environment=None: ran.append((command, environment or {})))
+    settings = {
+        "uv": str(tmp_path / "uv/bin/uv"),
+        "uv_version": "1.2.3",
+        "environment": {"PIP_INDEX_URL": "https://me:test-password@index.example.com/simple"},
+    }
+
+    build.install_tool(settings)
+
+    venv, pip = ran
+    assert venv[0][1:] == ["-m", "venv", str(tmp_path / "uv")]
+    assert pip[0][-1] == "uv==1.2.3"
+    assert pip[1]["PIP_INDEX_URL"].endswith("index.example.com/simple")
+    assert not [word for command, _environment in ran for word in command if "test-password" in word]

@@ -179,3 +179,10 @@ def test_a_dump_is_readable() -> None:
     )
 
     assert text == 'Empty: ""\nEnv:\n  - A=1\nMode: 0444\nStopGracePeriod: 90 s\nTwo:\n  - a: b\n'
+
+
+@pytest.mark.parametrize(("given", "sent"), [(0, "0"), (0.0, "0"), (0.25, "0.25")])
+def test_a_share_is_written_as_the_engine_writes_it(given: float, sent: str) -> None:
+    web = spec({"deploy": {"update_config": {"max_failure_ratio": given}}})
+
+    assert json.dumps(web["UpdateConfig"]["MaxFailureRatio"]) == sent

@@ -103,8 +103,13 @@ def test_services_are_written_in_the_order_of_their_dependencies(lab: Lab) -> No
     assert [step.split()[1].split("_")[0] for step in steps(result)] == ["shop", "shop", "migrate", "web", "worker"]
     assert result["changed"] is True
     assert result["services"]["web"] == {
-        "id": lab.fake.by_name("shop_web")["ID"], "image": "tiny:1", "action": "create", "running": 1, "desired": 1,
-    }  # fmt: skip
+        "id": lab.fake.by_name("shop_web")["ID"],
+        "image": "tiny:1",
+        "action": "create",
+        "job": False,
+        "running": 1,
+        "desired": 1,
+    }
 
 
 def test_an_unchanged_stack_costs_eight_calls_and_no_write(lab: Lab) -> None:
@@ -582,3 +587,22 @@ def test_tasks_on_a_lost_node_do_not_count(lab: Lab) -> None:
     _message, result = lab.failure(shop(), timeout=10.0)
 
     assert {failure["service"] for failure in result["failures"]} == {"web", "worker"}
+
+
+def test_absent_is_true_already_where_there_is_no_swarm(lab: Lab) -> None:
+    lab.fake.swarm = {"LocalNodeState": "inactive"}
+
+    gone = lab.remove()
+
+    assert gone.result is not None
+    assert gone.result["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "swarm", [{"LocalNodeState": "locked"}, {"LocalNodeState": "active", "ControlAvailable": False}]
+)
+def test_absent_is_not_claimed_where_the_swarm_cannot_be_asked(lab: Lab, swarm: dict[str, t.Any]) -> None:
+    lab.fake.swarm = swarm
+
+    with pytest.raises(NotASwarmManager):
+        lab.remove()

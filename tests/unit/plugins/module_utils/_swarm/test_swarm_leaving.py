@@ -70,7 +70,7 @@ def test_a_locked_host_stays_unless_the_swarm_is_to_end():
 
 def test_leaving_takes_away_only_the_bridge_that_was_made_by_entering():
     engine = FakeEngine()
-    enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
+    enter(engine, Membership("192.0.2.1", found=True, gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
     assert leave(engine, end_swarm=True, wait=at_once).actions == ["leave", "remove docker_gwbridge"]
     theirs = FakeEngine(state="active", networks=[{"Name": "docker_gwbridge", "Labels": {}}])
     assert leave(theirs, wait=at_once).actions == ["leave"]

@@ -10,7 +10,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 from fake_swarm_engine import FakeEngine, make_node
 
 FREE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-HERE = Membership(advertise_address="192.0.2.1")
+HERE = Membership(advertise_address="192.0.2.1", found=True)
 
 
 def at_once(condition, seconds):
@@ -25,10 +25,15 @@ def posted(engine):
     return [path for path, _body in engine.posts]
 
 
-def test_a_host_without_join_addresses_founds_a_swarm_with_its_settings():
+def test_a_host_that_is_told_to_found_a_swarm_does_so_with_its_settings():
     engine = FakeEngine()
     wanted = Membership(
-        "192.0.2.1", address_pools=("10.20.0.0/16",), subnet_size=25, data_path_port=7777, data_path_address="10.1.1.1"
+        "192.0.2.1",
+        found=True,
+        address_pools=("10.20.0.0/16",),
+        subnet_size=25,
+        data_path_port=7777,
+        data_path_address="10.1.1.1",
     )
     outcome = enter(engine, wanted, wait=at_once)
     assert outcome.actions == ["init"]
@@ -54,6 +59,24 @@ def test_a_host_with_join_addresses_joins_through_them():
     assert (body["JoinToken"], body["Availability"]) == ("SWMTKN-w", "drain")
 
 
+def test_a_host_with_nobody_to_join_is_an_error_and_founds_nothing():
+    engine = FakeEngine()
+    wanted = Membership("192.0.2.2", join_token="SWMTKN-w", gwbridge_subnet="10.209.0.0/24")
+    with pytest.raises(SwarmProblem, match=r"join_addresses is empty.*found"):
+        enter(engine, wanted, wait=at_once, routes=FREE)
+    assert engine.posts == []
+
+
+def test_a_member_needs_nobody_to_join():
+    assert not enter(FakeEngine(state="active"), Membership("192.0.2.1")).changed
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_check_mode_predicts_a_join_to_a_swarm_that_is_yet_to_be_founded(reachable):
+    outcome = enter(FakeEngine(reachable=reachable), Membership("192.0.2.2"), check_mode=True)
+    assert outcome.actions == ["join"]
+
+
 def test_a_member_stays_as_it_is_and_nothing_is_posted():
     engine = FakeEngine(state="active", manager=True, nodes=[make_node("me", "here", "manager")])
     outcome = enter(engine, HERE, wait=at_once)
@@ -64,7 +87,7 @@ def test_a_member_stays_as_it_is_and_nothing_is_posted():
 
 def test_check_mode_predicts_and_posts_nothing():
     engine = FakeEngine()
-    wanted = Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24")
+    wanted = Membership("192.0.2.1", found=True, gwbridge_subnet="10.209.0.0/24")
     outcome = enter(engine, wanted, check_mode=True, routes=FREE)
     assert outcome.actions == ["create docker_gwbridge", "init"]
     assert engine.posts == []
@@ -83,7 +106,7 @@ def test_a_host_without_an_engine_is_an_error_outside_of_check_mode():
 
 def test_the_bridge_is_made_before_the_host_enters():
     engine = FakeEngine()
-    enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
+    enter(engine, Membership("192.0.2.1", found=True, gwbridge_subnet="10.209.0.0/24"), wait=at_once, routes=FREE)
     assert posted(engine) == ["/networks/create", "/swarm/init"]
 
 
@@ -91,7 +114,7 @@ def test_a_bridge_with_another_subnet_stops_before_anything_is_posted():
     live = {"Name": "docker_gwbridge", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}}
     engine = FakeEngine(networks=[live])
     with pytest.raises(SwarmProblem, match=r"172\.18\.0\.0/16.*docker network rm docker_gwbridge"):
-        enter(engine, Membership("192.0.2.1", gwbridge_subnet="10.209.0.0/24"), routes=FREE)
+        enter(engine, Membership("192.0.2.1", found=True, gwbridge_subnet="10.209.0.0/24"), routes=FREE)
     assert engine.posts == []
 
 

@@ -1,0 +1,55 @@
+"""The distribution's engine, for as long as it is needed, on a machine that has none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+PACKAGES = ("docker.io", "containerd", "runc", "iptables", "busybox-static")
+
+
+class NotInstallable(Exception):
+    """The packages could not be installed; the text says what apt said."""
+
+
+@contextlib.contextmanager
+def engine_packages() -> Iterator[None]:
+    """Install what is missing of ``PACKAGES`` when there is no dockerd, and remove it again at the end.
+
+    Raises:
+        NotInstallable: apt did not install them.
+    """
+    if shutil.which("dockerd"):
+        yield
+        return
+    missing = [name for name in PACKAGES if not _installed(name)]
+    print(f"Installing for these tests: {', '.join(missing)}", flush=True)
+    _apt("update", "--quiet")
+    _apt("install", "--yes", "--no-install-recommends", *missing)
+    try:
+        yield
+    finally:
+        _apt("purge", "--yes", "--autoremove", *missing)
+
+
+def _installed(package: str) -> bool:
+    asked = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
+    )
+    return asked.stdout == "installed"
+
+
+def _apt(*arguments: str) -> None:
+    done = subprocess.run(
+        ["apt-get", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise NotInstallable(f"apt-get {' '.join(arguments)}: {done.stderr[-2000:]}")
