@@ -178,10 +178,15 @@ def footprint() -> dict[str, object]:
     ]
     return {
         "packages": packages,
-        "paths": [path for path in watched if Path(path).exists()],
+        "paths": [path for path in watched if holds_a_file(Path(path))],
         "processes": [entry.split()[1] for entry in processes("dockerd", "containerd", "postgres", "redis-server")],
         "gateway": Path("/sys/class/net/docker_gwbridge").exists(),
     }
+
+
+def holds_a_file(path: Path) -> bool:
+    """Whether this is a file, or a directory with one somewhere in it; empty directories are nobody's data."""
+    return path.is_file() or any(entry.is_file() for entry in path.rglob("*"))
 
 
 def clean_clone(target: Path) -> Path:
