@@ -32,7 +32,7 @@ def engine_packages() -> Iterator[None]:
     try:
         yield
     finally:
-        _apt("purge", "--yes", "--autoremove", *missing)
+        _apt("purge", "--yes", *missing)
 
 
 def _installed(package: str) -> bool:
