@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from . import access, guests, image, kernel, network
-from .run import TOOLS, missing_tools, run, say, wait_for
+from .run import TOOLS, missing_tools, say, wait_for
 from .settings import HERE, Host, Lab, LabError
 
 #: Seconds; generous, since a machine may be busy with other things.
@@ -130,16 +130,32 @@ def cut(lab: Lab, names: list[str]) -> None:
 
 
 def heal(lab: Lab, names: list[str]) -> None:
-    """Put network cables back."""
+    """Put network cables back, and end :func:`slow`."""
     for host in lab.select(names):
         network.heal(lab, host)
+        if guests.processes(lab.umid(host)):
+            _await_ssh(lab, host)
+            done = ssh(lab, host, ["tc qdisc del dev vec0 root 2>&1 | grep -v 'handle of zero' || true"], capture=True)
+            if done.stdout.strip():
+                raise LabError(f"{host.name}: {done.stdout.strip()}")
 
 
 def slow(lab: Lab, names: list[str], delay_ms: int, loss_percent: float) -> None:
-    """Make the network of hosts slow or lossy."""
-    _need_names(names)
-    for host in lab.select(names):
-        network.slow(lab, host, delay_ms, loss_percent)
+    """Delay what hosts send, and lose some of it. Their own kernels do it: this machine's may not know how.
+
+    Args:
+        delay_ms: milliseconds added to each packet.
+        loss_percent: share of packets that are lost, 0 to 50.
+    """
+    if not 0 <= loss_percent <= 50:
+        raise LabError(
+            f"--loss is {loss_percent:g}; with more than 50 % a host cannot be reached to heal it: use `lab cut`"
+        )
+    for host in _running(lab, names):
+        words = ["delay", f"{delay_ms}ms"] + (["loss", f"{loss_percent:g}%"] if loss_percent else [])
+        done = ssh(lab, host, ["tc", "qdisc", "replace", "dev", "vec0", "root", "netem", *words], capture=True)
+        if done.returncode:
+            raise LabError(f"{host.name}: {done.stderr.strip()}")
 
 
 def status(lab: Lab) -> list[dict[str, t.Any]]:
@@ -211,7 +227,7 @@ def _start_gateway(lab: Lab) -> None:
 
 
 def _identity(lab: Lab) -> list[str]:
-    return ["--name", lab.name, "--marker", lab.namespace]
+    return ["--name", lab.name, "--hosts", str(lab.source.resolve()), "--marker", lab.namespace]
 
 
 def _alive(pid: int, word: bytes) -> bool:

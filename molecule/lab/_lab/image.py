@@ -93,7 +93,7 @@ def _build(target: Path, mirror: str) -> None:
             "--mode=root",
             "--variant=minbase",
             f"--include={','.join(PACKAGES)}",
-            "--aptopt=Acquire::Languages \"none\"",
+            '--aptopt=Acquire::Languages "none"',
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",

@@ -58,27 +58,14 @@ def cut(lab: Lab, host: Host) -> None:
 
 
 def heal(lab: Lab, host: Host) -> None:
-    """Put the host's cable back, without any delay or loss."""
+    """Put the host's cable back."""
     _ip(lab, "link", "set", _near(host), "up")
-    if "netem" in run(*inside(lab), "tc", "qdisc", "show", "dev", _near(host)):
-        run(*inside(lab), "tc", "qdisc", "del", "dev", _near(host), "root")
 
 
 def is_cut(lab: Lab, host: Host) -> bool:
     """Whether :func:`cut` pulled the cable."""
     flags = run(*inside(lab), "ip", "-o", "link", "show", "dev", _near(host)).partition("<")[2].partition(">")[0]
     return "UP" not in flags.split(",")
-
-
-def slow(lab: Lab, host: Host, delay_ms: int, loss_percent: float) -> None:
-    """Delay what the host receives, and lose some of it.
-
-    Args:
-        delay_ms: milliseconds added to each packet.
-        loss_percent: share of packets that are lost, 0 to 100.
-    """
-    words = ["delay", f"{delay_ms}ms"] + (["loss", f"{loss_percent:g}%"] if loss_percent else [])
-    run(*inside(lab), "tc", "qdisc", "replace", "dev", _near(host), "root", "netem", *words)
 
 
 def remove(lab: Lab) -> None:

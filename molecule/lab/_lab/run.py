@@ -39,9 +39,7 @@ def run(*command: str | Path, text: str | None = None, cwd: Path | None = None, 
     """
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(
-            words, input=text, cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout
-        )
+        done = subprocess.run(words, input=text, cwd=cwd, capture_output=True, text=True, check=False, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{' '.join(words)} did not end within {timeout:g} s") from error
     if done.returncode:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import tomllib
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
@@ -52,8 +53,9 @@ class Lab:
     hosts: tuple[Host, ...]
     prefix: str
     domain: str
-    cache: Path = field(default_factory=lambda: cache_directory())
-    state: Path = Path()
+    cache: Path
+    state: Path
+    source: Path
 
     @property
     def namespace(self) -> str:
@@ -119,8 +121,8 @@ def load(name: str, path: Path = DEFAULT_HOSTS) -> Lab:
         raise LabError(f"{path}: {error}") from error
     network = document.get("network", {})
     hosts = [_host(entry, problems) for entry in document.get("host", [])]
-    for what, values in (("name", [host.name for host in hosts]), ("address", [host.number for host in hosts])):
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
+    for what, values in (("name", [host.name for host in hosts]), ("address", [str(host.number) for host in hosts])):
+        twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
             problems.append(f"{what} {', '.join(twice)} is given to more than one host")
     prefix = str(network.get("prefix", "10.77.0"))
@@ -129,7 +131,7 @@ def load(name: str, path: Path = DEFAULT_HOSTS) -> Lab:
     if problems:
         raise LabError(f"{path}: " + "; ".join(problems))
     state = Path(os.environ.get("FLOWSTEAD_LAB_STATE", ROOT / ".cache" / "lab")) / name
-    return Lab(name, tuple(hosts), prefix, str(network.get("domain", "lab.test")), state=state)
+    return Lab(name, tuple(hosts), prefix, str(network.get("domain", "lab.test")), cache_directory(), state, path)
 
 
 def _host(entry: dict, problems: list[str]) -> Host:

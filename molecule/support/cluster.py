@@ -1,0 +1,101 @@
+"""The swarm and the managed services as an operator sees them: by their own tools, not through the collection."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
+
+STACK = "airflow-lab"
+JOBS = ("migrate", "init")
+
+
+class Cluster:
+    """The swarm, asked through whichever manager answers."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+
+    def docker(self, *words: str) -> str:
+        """Output of a docker command on the first manager that has an answer."""
+        said = []
+        for host in MANAGERS:
+            done = self.hosts.ask(host, "docker", *words)
+            if done.returncode == 0:
+                return done.stdout
+            said.append(f"{host}: {done.stderr.strip()[-300:]}")
+        raise AssertionError(f"docker {' '.join(words)} failed everywhere: {'; '.join(said)}")
+
+    def nodes(self) -> list[dict[str, t.Any]]:
+        """The swarm's nodes, in the words of ``docker node ls``."""
+        return [json.loads(line) for line in self.docker("node", "ls", "--format", "'{{json .}}'").splitlines()]
+
+    def leader(self) -> str:
+        """Host name of the leader."""
+        return next(node["Hostname"] for node in self.nodes() if node["ManagerStatus"] == "Leader")
+
+    def services(self) -> dict[str, str]:
+        """Replicas of each service, as in ``3/3``, by short name."""
+        listed = self.docker("service", "ls", "--format", "'{{.Name}} {{.Replicas}}'")
+        rows = dict(line.split(maxsplit=1) for line in listed.splitlines())
+        return {name.removeprefix(f"{STACK}_"): replicas for name, replicas in rows.items()}
+
+    def workers(self) -> dict[str, str]:
+        """Address of each running worker's container, and the host that it is on."""
+        found = {}
+        command = (
+            "docker ps -q --filter name=worker --filter health=healthy | xargs -r docker inspect -f "
+            "'{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'"
+        )
+        for host in MANAGERS:
+            for address in self.hosts.ask(host, command).stdout.split():
+                found[address] = host
+        return found
+
+    def trouble(self) -> str:
+        """Why the platform is not at its full strength, or nothing."""
+        try:
+            nodes, services = self.nodes(), self.services()
+        except AssertionError as error:
+            return str(error)
+        down = [node["Hostname"] for node in nodes if node["Status"] != "Ready"]
+        unreachable = [node["Hostname"] for node in nodes if node["ManagerStatus"] not in ("Leader", "Reachable")]
+        weak = [f"{name} {count}" for name, count in services.items() if name not in JOBS and not _full(count)]
+        found = [f"down: {down}"] * bool(down) + [f"unreachable: {unreachable}"] * bool(unreachable) + weak
+        return "; ".join(found)
+
+    def consumers(self) -> int:
+        """Connections that consume the queue `default`, as the broker counts them."""
+        listed = self.hosts.ask(
+            SERVICES,
+            "rabbitmqctl",
+            "-q",
+            "--vhost",
+            "airflow",
+            "--formatter",
+            "json",
+            "list_queues",
+            "name",
+            "consumers",
+        )
+        if listed.returncode:
+            return 0
+        return next((row["consumers"] for row in json.loads(listed.stdout) if row["name"] == "default"), 0)
+
+    def await_strength(self, consumers: int = 3, seconds: float = 420) -> None:
+        """Wait until all nodes are ready, all services have their replicas, and all workers consume."""
+
+        def strong() -> t.Any:
+            trouble = self.trouble()
+            if trouble:
+                return Waiting(trouble)
+            live = self.consumers()
+            return True if live >= consumers else Waiting(f"{live} of {consumers} workers consume")
+
+        wait_for("the platform at full strength", strong, seconds, pause=2)
+
+
+def _full(count: str) -> bool:
+    running, _slash, wanted = count.split(maxsplit=1)[0].partition("/")
+    return running == wanted

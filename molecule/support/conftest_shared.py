@@ -1,0 +1,59 @@
+"""Fixtures that tests of all scenarios share."""
+
+from __future__ import annotations
+
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from airflow_api import DAG, Airflow
+from cluster import Cluster
+from lab_hosts import ROOT, SERVICES, Hosts, wait_for
+
+INVENTORY = ROOT / "inventories" / "lab"
+SHARE = "/srv/share/lab/examples"
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Hosts:
+    """The hosts of the lab."""
+    return Hosts()
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """The generated passwords of the lab's inventory, by name."""
+    return {entry.name: entry.read_text().split()[0] for entry in sorted((INVENTORY / ".secrets").iterdir())}
+
+
+@pytest.fixture(scope="session")
+def cluster(hosts: Hosts) -> Cluster:
+    """The swarm and its stack."""
+    return Cluster(hosts)
+
+
+@pytest.fixture(scope="session")
+def airflow(hosts: Hosts, secrets: dict[str, str]) -> Airflow:
+    """Airflow, with the DAG that faults are tried on."""
+    client = Airflow(hosts, "admin", secrets["admin"])
+    dag = (Path(__file__).parent / "dags" / "probe.py").read_text()
+    hosts.write(SERVICES, f"{SHARE}/probe.py", dag)
+
+    def known() -> t.Any:
+        return client.keep_asking("GET", f"/api/v2/dags?dag_id_pattern={DAG}")["dags"]
+
+    wait_for("the DAG probe in Airflow", known, 600, pause=3)
+    return client
+
+
+def play(*words: str, playbook: str = "playbooks/site.yml", timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the lab's inventory."""
+    return subprocess.run(
+        [str(ROOT / ".venv/bin/ansible-playbook"), playbook, "-i", str(INVENTORY), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )

@@ -1,0 +1,53 @@
+"""Tables of what tests measured, printed at their end and kept for the end of `make test`."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "output"
+
+
+class Table:
+    """Rows of texts under a heading."""
+
+    def __init__(self, name: str, title: str, columns: t.Sequence[str]) -> None:
+        self.name, self.title, self.columns = name, title, tuple(columns)
+        self.rows: list[tuple[str, ...]] = []
+
+    def add(self, *cells: object) -> None:
+        """One more row; floats are seconds."""
+        row = tuple(f"{cell:.0f} s" if isinstance(cell, float) else str(cell) for cell in cells)
+        if len(row) != len(self.columns):
+            raise ValueError(f"{self.name}: {len(row)} cells for {len(self.columns)} columns")
+        self.rows.append(row)
+
+    def text(self) -> str:
+        """The table, aligned."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.columns))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+    def save(self) -> None:
+        """Write the table below ``tests/output``, if it has rows."""
+        if self.rows:
+            OUTPUT.mkdir(parents=True, exist_ok=True)
+            (OUTPUT / f"{self.name}.txt").write_text(f"{self.title}\n{self.text()}\n", encoding="utf-8")
+
+
+TABLES = {
+    "faults": Table(
+        "faults",
+        "faults, what was lost, and how long recovery took",
+        (
+            "fault",
+            "runs lost",
+            "tasks lost",
+            "log lines lost",
+            "... of interrupted tries",
+            "work done after",
+            "full strength after",
+        ),
+    ),
+    "figures": Table("figures", "figures of the lab", ("what", "figure")),
+}
