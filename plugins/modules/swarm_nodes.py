@@ -56,7 +56,9 @@ options:
     type: bool
     default: false
   remove_replaced:
-    description: Remove records of nodes that are down and whose host name belongs to a named node that is ready.
+    description:
+      - Remove records of nodes that are down and whose host name and address belong to a named node that is ready.
+      - One with another address, or a manager that the others cannot do without, stays and is a warning.
     type: bool
     default: false
   timeout:
@@ -108,6 +110,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     NodeChange,
     WantedNode,
     await_role,
+    label_text,
     plan_nodes,
     plan_replaced,
     remove_replaced,
@@ -151,13 +154,6 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def label_text(value: t.Any) -> str:
-    """A label's value as text: booleans as Docker users write them, nothing as empty."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
 def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) -> dict[str, t.Any]:
     coming = [entry for entry in wanted if not entry.id]
     if coming and not module.check_mode:
@@ -174,7 +170,11 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
     live = engine.get("/nodes")
     purge = module.params["purge_labels"]
     changes = plan_nodes(live, known, purge_labels=purge)
-    replaced = plan_replaced(live, {entry.id for entry in known}) if module.params["remove_replaced"] else []
+    replaced: list[dict[str, str]] = []
+    if module.params["remove_replaced"]:
+        replaced, kept = plan_replaced(live, {entry.id for entry in known})
+        for text in kept:
+            module.warn(text)
     if not module.check_mode:
         by_id = {entry.id: entry for entry in known}
         for change in changes:

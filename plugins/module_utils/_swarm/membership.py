@@ -15,18 +15,17 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import gwbridge
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import gwbridge, reach
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
     SwarmProblem,
     read_node,
     wait_until,
 )
-
-#: Docker's own choices, which an empty option stands for.
-DEFAULT_SUBNET_SIZE = 24
-DEFAULT_DATA_PATH_PORT = 4789
-DEFAULT_ADDRESS_POOLS = ("10.0.0.0/8",)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey import (
+    drift_of_address,
+    drift_of_settings,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +74,7 @@ def enter(
     timeout: float = 60.0,
     wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
     routes: str | None = None,
+    probe: reach.Probe = reach.connect,
 ) -> Outcome:
     """Make this host a member of the wanted swarm.
 
@@ -82,6 +82,7 @@ def enter(
         timeout: seconds until the node has to be active.
         wait: called with a condition and seconds.
         routes: text of ``/proc/net/route``; read from the host when None.
+        probe: tries a TCP connection; returns why it failed, or "".
 
     Raises:
         SwarmProblem: a state that only a person can resolve, with the way out.
@@ -99,6 +100,13 @@ def enter(
             "This host is to join a swarm, and join_addresses is empty: there is no manager to join through. "
             "Name managers of the swarm as address:port, or set found to make this host the first of a new swarm."
         )
+    if state == "inactive" and wanted.join_addresses:
+        # A join that nobody answers leaves the host 'pending'; so look first, while nothing is changed.
+        problem = reach.explain_unreachable(wanted.join_addresses, probe=probe, wait=wait)
+        if problem and not check_mode:
+            raise SwarmProblem(f"{problem} Nothing was changed.")
+        if problem:
+            outcome.warnings.append(problem)
     if wanted.gwbridge_subnet:
         _enter_gwbridge(engine, wanted.gwbridge_subnet, outcome, check_mode, routes)
     if state == "active":
@@ -121,8 +129,8 @@ def enter(
         raise SwarmProblem(
             f"This host did not become an active member within {timeout:g} s; its state is {after['state']!r}"
             + (f": {after['error']}" if after["error"] else "")
-            + f". Check that {', '.join(wanted.join_addresses) or wanted.advertise_address} can be reached from here "
-            "on that port (TCP), and 7946 (TCP and UDP) among all members."
+            + ". "
+            + reach.explain_hanging(wanted.join_addresses, wanted.advertise_address, probe=probe)
         )
     return outcome
 
@@ -157,34 +165,9 @@ def _compare(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome) 
             f"{wanted.cluster_id}. Run `docker swarm leave --force` on it (this ends what runs there), "
             "then this playbook again."
         )
-    if wanted.advertise_address and _is_address(wanted.advertise_address):
-        asked = wanted.advertise_address.rsplit(":", 1)[0] if "." in wanted.advertise_address else ""
-        if asked and swarm["address"] and swarm["address"] != asked:
-            outcome.warnings.append(
-                f"This member's address is {swarm['address']}, and {asked} is asked for (swarm_advertise_address). "
-                "It is set when a host joins: let this host leave and join again, one host at a time."
-            )
+    outcome.warnings.extend(drift_of_address(swarm, wanted.advertise_address))
     if cluster and not cluster["error"]:
-        outcome.warnings.extend(_drift(cluster, wanted))
-
-
-def _drift(cluster: t.Mapping[str, t.Any], wanted: Membership) -> list[str]:
-    # A value that nobody asks for is Docker's choice, whatever it was when the swarm was founded.
-    pairs = (
-        ("swarm_address_pools", list(cluster["address_pools"] or DEFAULT_ADDRESS_POOLS), list(wanted.address_pools)),
-        ("swarm_subnet_size", cluster["subnet_size"] or DEFAULT_SUBNET_SIZE, wanted.subnet_size),
-        ("swarm_data_path_port", cluster["data_path_port"] or DEFAULT_DATA_PATH_PORT, wanted.data_path_port),
-    )
-    return [
-        f"{name} asks for {asked}, and the live swarm has {live}. This is fixed when a swarm is founded and "
-        "is left as it is; only a new swarm can have another value."
-        for name, live, asked in pairs
-        if asked and asked != live
-    ]
-
-
-def _is_address(text: str) -> bool:
-    return text.replace(".", "").replace(":", "").isdigit()
+        outcome.warnings.extend(drift_of_settings(cluster, wanted))
 
 
 def _init_body(wanted: Membership) -> dict[str, t.Any]:

@@ -85,7 +85,7 @@ class FakeEngine:
         if path == "/swarm" and self.manager:
             return {"JoinTokens": {"Manager": "SWMTKN-m", "Worker": "SWMTKN-w"}}
         if path == "/networks":
-            names = (query or {})["filters"]["name"]
+            names = (query or {"filters": {"name": [""]}})["filters"]["name"]
             return [network for network in self.networks if any(name in network["Name"] for name in names)]
         raise EngineError(503, "This node is not a swarm manager.", f"GET {path}")
 
@@ -117,6 +117,8 @@ class FakeEngine:
             self.state, self.manager = "inactive", False
             return None
         if path == "/networks/create":
+            known = {"Name", "Driver", "Scope", "Attachable", "Internal", "Options", "Labels", "IPAM"}
+            assert set(body) <= known, f"unknown keys: {set(body) - known}"
             if any(network["Name"] == body["Name"] for network in self.networks):
                 raise EngineError(409, f"network with name {body['Name']} already exists", f"POST {path}")
             self.networks.append(copy.deepcopy(body))
