@@ -22,6 +22,10 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
     read_node,
     wait_until,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.pools import (
+    DEFAULT_ADDRESS_POOLS,
+    DEFAULT_SUBNET_SIZE,
+)
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey import (
     drift_of_address,
     drift_of_settings,
@@ -172,10 +176,11 @@ def _compare(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome) 
 
 def _init_body(wanted: Membership) -> dict[str, t.Any]:
     body: dict[str, t.Any] = {**_common_body(wanted), "ForceNewCluster": False, "Spec": {}}
-    if wanted.address_pools:
-        body["DefaultAddrPool"] = list(wanted.address_pools)
-    if wanted.subnet_size:
-        body["SubnetSize"] = wanted.subnet_size
+    if wanted.address_pools or wanted.subnet_size:
+        # Always both: with pools and no size, the engine founds a swarm that can make no network
+        # ("failed to create allocator: invalid pools size: 0", Docker 26.1).
+        body["DefaultAddrPool"] = list(wanted.address_pools or DEFAULT_ADDRESS_POOLS)
+        body["SubnetSize"] = wanted.subnet_size or DEFAULT_SUBNET_SIZE
     if wanted.data_path_port:
         body["DataPathPort"] = wanted.data_path_port
     return body

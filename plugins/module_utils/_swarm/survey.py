@@ -197,6 +197,11 @@ def drift(members: Members, live: t.Mapping[str, t.Any], settings: Settings) -> 
     """What differs between the live swarm and the inventory and cannot be changed in place."""
     cluster = live["cluster"]
     said = drift_of_settings(cluster, settings)
+    if cluster["address_pools"] and not cluster["subnet_size"]:
+        said.append(
+            "The live swarm was founded with address pools and without a length for the subnets cut from them, so it can "
+            "make no overlay network (its log: 'invalid pools size: 0'). Only a new swarm helps."
+        )
     for host, node in members.items():
         said.extend(f"{host}: {text}" for text in drift_of_address(node["swarm"], _address(node)))
     said.extend(warn_overlap(cluster["address_pools"] or DEFAULT_ADDRESS_POOLS, networks_of(members)))

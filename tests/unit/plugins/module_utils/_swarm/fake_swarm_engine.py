@@ -103,6 +103,7 @@ class FakeEngine:
                 else {"RemoteAddrs", "JoinToken"}
             )
             assert set(body) <= known, f"unknown keys: {set(body) - known}"
+            assert not body.get("DefaultAddrPool") or body.get("SubnetSize"), "invalid pools size: 0"
             self.state = "active"
             self.manager = path == "/swarm/init" or body["JoinToken"] == "SWMTKN-m"
             self.nodes[self.node_id] = make_node(

@@ -316,3 +316,11 @@ def test_hosts_that_entered_get_their_ids_and_those_that_failed_are_left_out():
     nodes = known_nodes(plan["nodes"], {"w1": {"node": {"node_id": "new"}}, "w2": {"failed": True}})
     assert [(node["id"], node["role"]) for node in nodes] == [("id1", "manager"), ("new", "worker")]
     assert nodes[1]["labels"] == {"gpu": "true"}
+
+
+def test_a_live_swarm_that_can_make_no_networks_is_told():
+    engine = FakeEngine(
+        state="active", manager=True, node_id="id1", nodes=(M1,), address_pools=["172.20.0.0/14"], subnet_size=0
+    )
+    warnings = plan_formation({"m1": member(read_node(engine))}, ["m1"], [])["warnings"]
+    assert "invalid pools size: 0" in warnings[0]

@@ -54,6 +54,15 @@ def test_settings_that_nobody_asks_for_are_left_to_docker():
     assert not {"DefaultAddrPool", "SubnetSize", "DataPathPort", "DataPathAddr"} & set(engine.posts[0][1])
 
 
+def test_pools_are_never_given_without_a_subnet_size_since_such_a_swarm_makes_no_networks():
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", found=True, address_pools=("172.20.0.0/14",)), wait=at_once)
+    assert engine.posts[0][1]["SubnetSize"] == 24
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", found=True, subnet_size=26), wait=at_once)
+    assert engine.posts[0][1]["DefaultAddrPool"] == ["10.0.0.0/8"]
+
+
 def test_a_host_with_join_addresses_joins_through_them():
     engine = FakeEngine()
     wanted = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w", availability="drain")
