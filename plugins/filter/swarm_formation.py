@@ -13,6 +13,7 @@ author: flowstead.airflow contributors (@flowstead)
 description:
   - Takes what M(flowstead.airflow.swarm_node_info) said on each host, and says who founds the swarm,
     who joins it and through whom, and what would be in the way. Nothing is read or changed.
+  - Warnings are shown, besides being returned.
 options:
   _input:
     description: Inventory host names and what the module returned there. A host that could not be asked is left out.
@@ -38,10 +39,6 @@ options:
         and C(remove_replaced). What is missing is Docker's choice, or false.
     type: dict
     default: {}
-  warn:
-    description: Show the warnings, besides returning them.
-    type: bool
-    default: true
 """
 
 EXAMPLES = r"""
@@ -72,13 +69,11 @@ def swarm_formation(
     workers: t.Sequence[str],
     check_mode: bool = False,
     settings: t.Mapping[str, t.Any] | None = None,
-    warn: bool = True,
 ) -> dict[str, t.Any]:
-    """See :func:`plan_formation`."""
+    """See :func:`plan_formation`; shows its warnings."""
     plan = plan_formation(members, managers, workers, check_mode=check_mode, settings=Settings(**(settings or {})))
-    if warn:
-        for text in plan["warnings"]:
-            Display().warning(text)
+    for text in plan["warnings"]:
+        Display().warning(text)
     return plan
 
 

@@ -223,7 +223,8 @@ def _plan(host: Host, backend: str, opening: Opening | None, zone: str) -> Plan:
         config = host.read([others.UFW_CONFIG]).get(others.UFW_CONFIG, "")
         if opening and not others.ufw_is_on(config):
             raise FirewallProblem(
-                "ufw is installed and not switched on. Run `ufw allow OpenSSH` and `ufw enable`, or set swarm_firewall to none."
+                "ufw is installed and not switched on. Run `ufw allow OpenSSH` and `ufw enable`, "
+                "or set swarm_firewall to none."
             )
         return others.plan_ufw(list(host.read(others.UFW_RULES).values()), opening)
     if host.run(["firewall-cmd", "--state"])[0] != 0:

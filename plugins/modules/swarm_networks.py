@@ -92,7 +92,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.networks import (
     WantedNetwork,
     check_networks,
-    create_network,
+    create_networks,
     network_body,
     plan_networks,
     refuse,
@@ -126,8 +126,7 @@ def main() -> None:
         create, problems = plan_networks(_read(engine, module.check_mode), wanted)
         refuse(problems)
         if not module.check_mode:
-            for network in create:
-                create_network(engine, network)
+            create_networks(engine, create)
     except (SwarmProblem, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

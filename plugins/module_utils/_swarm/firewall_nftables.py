@@ -47,7 +47,11 @@ def dropping_chains(ruleset: t.Sequence[t.Mapping[str, t.Any]]) -> list[Chain]:
     found = []
     for entry in ruleset:
         chain = entry.get("chain") or {}
-        if chain.get("hook") != "input" or chain.get("type") != "filter" or chain["family"] not in ("ip", "ip6", "inet"):
+        if (
+            chain.get("hook") != "input"
+            or chain.get("type") != "filter"
+            or chain["family"] not in ("ip", "ip6", "inet")
+        ):
             continue
         key = (chain["family"], chain["table"], chain["name"])
         verdicts = {name for expression in rules.get(key, []) if isinstance(expression, dict) for name in expression}
@@ -56,7 +60,9 @@ def dropping_chains(ruleset: t.Sequence[t.Mapping[str, t.Any]]) -> list[Chain]:
     return found
 
 
-def plan_nftables(ruleset: t.Sequence[t.Mapping[str, t.Any]], opening: Opening | None, files: t.Mapping[str, str]) -> Plan:
+def plan_nftables(
+    ruleset: t.Sequence[t.Mapping[str, t.Any]], opening: Opening | None, files: t.Mapping[str, str]
+) -> Plan:
     """What has to be changed so that members are let in; with ``opening`` None, so that nothing of ours is left.
 
     Args:
@@ -74,9 +80,7 @@ def plan_nftables(ruleset: t.Sequence[t.Mapping[str, t.Any]], opening: Opening |
     ours = [entry["rule"] for entry in ruleset if "rule" in entry and _tag(entry["rule"])]
     plan = Plan(before=sorted(_describe(rule) for rule in ours))
     lines = [f"delete rule {rule['family']} {rule['table']} {rule['chain']} handle {rule['handle']}" for rule in ours]
-    inserts = [
-        f"insert rule {' '.join(chain)} {rule}" for chain, rules in wanted.items() for rule in reversed(rules)
-    ]
+    inserts = [f"insert rule {' '.join(chain)} {rule}" for chain, rules in wanted.items() for rule in reversed(rules)]
     digest = f"{TAG} {opening.digest}" if opening else ""
     live = sorted((rule["family"], rule["table"], rule["chain"], rule["comment"]) for rule in ours)
     asked = sorted((*chain, digest) for chain, rules in wanted.items() for _rule in rules)
@@ -113,9 +117,9 @@ def _refuse_owned(chain: Chain) -> None:
         raise FirewallProblem("firewalld owns this host's rules. Set swarm_firewall to firewalld (or auto).")
     if family in ("ip", "ip6") and table == "filter" and name == "INPUT":
         raise FirewallProblem(
-            f"The chain '{family} filter INPUT' drops packets, and it belongs to iptables (Docker writes there too): rules "
-            "of nftables in it would make iptables refuse the whole table. Set swarm_firewall to ufw if ufw made it; or to "
-            "none, and open the ports with the program that wrote the chain."
+            f"The chain '{family} filter INPUT' drops packets, and it belongs to iptables (Docker writes there too): "
+            "rules of nftables in it would make iptables refuse the whole table. Set swarm_firewall to ufw if ufw "
+            "made it; or to none, and open the ports with the program that wrote the chain."
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import pools
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey import (
     Settings,
@@ -22,7 +23,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey im
     settled,
     wanted_nodes,
 )
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import pools
 
 #: Where a node stands that is neither outside of a swarm nor a working member of one.
 _STUCK = {
@@ -90,8 +90,16 @@ def plan_formation(
     if founder:
         problems += pools.refuse_overlap(settings.address_pools, settings.subnet_size, networks_of(members))
     nodes = wanted_nodes(members, managers)
-    plan = {
-        "founder": founder,
+    warnings = advice_on_managers(managers)
+    is_settled = False
+    if live and not problems:
+        warnings += drift(members, live, settings)
+        try:
+            is_settled = not joining and settled(live["nodes"], nodes, settings)
+        except SwarmProblem as problem:
+            problems.append(str(problem))
+    return {
+        "founder": "" if problems else founder,
         "entry": entry,
         "cluster_id": clusters[0] if len(clusters) == 1 else "",
         "addresses": _addresses(live) if live else [],
@@ -99,20 +107,11 @@ def plan_formation(
         "workers": [host for host in workers if host in joining],
         "compare": [host for host, node in active.items() if _has_other_bridge(node)],
         "nodes": nodes,
-        "settled": False,
+        "settled": is_settled,
         "member_addresses": member_addresses(members, live),
-        "warnings": advice_on_managers(managers),
+        "warnings": warnings,
         "problems": problems,
     }
-    if live and not problems:
-        plan["warnings"] += drift(members, live, settings)
-        try:
-            plan["settled"] = not joining and settled(live["nodes"], nodes, settings)
-        except SwarmProblem as problem:
-            problems.append(str(problem))
-    if problems:
-        plan["founder"] = ""
-    return plan
 
 
 def _problems_of_hosts(

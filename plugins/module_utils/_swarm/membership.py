@@ -105,12 +105,7 @@ def enter(
             "Name managers of the swarm as address:port, or set found to make this host the first of a new swarm."
         )
     if state == "inactive" and wanted.join_addresses:
-        # A join that nobody answers leaves the host 'pending'; so look first, while nothing is changed.
-        problem = reach.explain_unreachable(wanted.join_addresses, probe=probe, wait=wait)
-        if problem and not check_mode:
-            raise SwarmProblem(f"{problem} Nothing was changed.")
-        if problem:
-            outcome.warnings.append(problem)
+        _knock(wanted, outcome, check_mode, probe, wait)
     if wanted.gwbridge_subnet:
         _enter_gwbridge(engine, wanted.gwbridge_subnet, outcome, check_mode, routes)
     if state == "active":
@@ -119,15 +114,7 @@ def enter(
     outcome.actions.append("init" if wanted.found else "join")
     if check_mode:
         return outcome
-    try:
-        if wanted.found:
-            engine.post("/swarm/init", _init_body(wanted))
-        else:
-            engine.post("/swarm/join", _join_body(wanted))
-    except EngineError as error:
-        # The engine goes on joining in the background after its own patience of 20 s has ended.
-        if "Timeout was reached before node" not in error.message:
-            raise
+    _post(engine, wanted)
     if not wait(lambda: read_node(engine)["swarm"]["state"] == "active", timeout):
         after = read_node(engine)["swarm"]
         raise SwarmProblem(
@@ -137,6 +124,27 @@ def enter(
             + reach.explain_hanging(wanted.join_addresses, wanted.advertise_address, probe=probe)
         )
     return outcome
+
+
+def _knock(wanted: Membership, outcome: Outcome, check_mode: bool, probe: reach.Probe, wait: reach.Wait) -> None:
+    """A join that nobody answers leaves the host 'pending'; so look first, while nothing is changed."""
+    problem = reach.explain_unreachable(wanted.join_addresses, probe=probe, wait=wait)
+    if problem and not check_mode:
+        raise SwarmProblem(f"{problem} Nothing was changed.")
+    if problem:
+        outcome.warnings.append(problem)
+
+
+def _post(engine: EngineLike, wanted: Membership) -> None:
+    try:
+        if wanted.found:
+            engine.post("/swarm/init", _init_body(wanted))
+        else:
+            engine.post("/swarm/join", _join_body(wanted))
+    except EngineError as error:
+        # The engine goes on joining in the background after its own patience of 20 s has ended.
+        if "Timeout was reached before node" not in error.message:
+            raise
 
 
 def _without_engine(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome, check_mode: bool) -> Outcome:

@@ -15,7 +15,11 @@ import dataclasses
 import ipaddress
 import typing as t
 
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import EngineLike, SwarmProblem
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
+    EngineLike,
+    SwarmProblem,
+    wait_until,
+)
 
 #: Marks a network as made by this collection.
 LABELS = {"flowstead.airflow.managed-by": "swarm_networks"}
@@ -99,13 +103,35 @@ def plan_networks(
     return create, problems
 
 
-def create_network(engine: EngineLike, network: WantedNetwork) -> None:
-    """Make one network.
+def create_networks(
+    engine: EngineLike,
+    networks: t.Sequence[WantedNetwork],
+    *,
+    timeout: float = 20.0,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+) -> None:
+    """Make networks, and wait until the swarm's leader has given each its addresses.
 
     Raises:
         EngineError: the engine refuses.
+        SwarmProblem: a network has no addresses after ``timeout`` seconds; nothing could be attached to it.
     """
-    engine.post("/networks/create", network_body(network))
+    for network in networks:
+        engine.post("/networks/create", network_body(network))
+    waiting = {network.name for network in networks}
+
+    def allocated() -> bool:
+        found = {network["Name"] for network in engine.get("/networks") or [] if network.get("Driver")}
+        waiting.difference_update(found)
+        return not waiting
+
+    if networks and not wait(allocated, timeout):
+        raise SwarmProblem(
+            f"The swarm accepted the network {', '.join(sorted(waiting))} and gave it no addresses within "
+            f"{timeout:g} s. "
+            'Its leader\'s log says why (`journalctl -u docker`, "Failed allocation for network"): the address pools '
+            "(swarm_address_pools) may be used up."
+        )
 
 
 def network_body(network: WantedNetwork) -> dict[str, t.Any]:
@@ -131,6 +157,8 @@ def refuse(problems: t.Sequence[str]) -> None:
 
 
 def _differences(there: t.Mapping[str, t.Any], wanted: WantedNetwork) -> list[str]:
+    if there.get("Scope") == "swarm" and not there.get("Driver"):
+        return ["has no addresses: the swarm's leader could not allocate it (see `journalctl -u docker` there)"]
     if there.get("Driver") != "overlay" or there.get("Scope") != "swarm":
         return [f"is a network of the driver {there.get('Driver')} and the scope {there.get('Scope')}"]
     differences = [

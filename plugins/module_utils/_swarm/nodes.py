@@ -274,9 +274,7 @@ def _same_address(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> b
 
 
 def _addresses(node: t.Mapping[str, t.Any]) -> set[str]:
-    found = {
-        host_of(str((node.get(part) or {}).get("Addr", ""))) for part in ("Status", "ManagerStatus")
-    }
+    found = {host_of(str((node.get(part) or {}).get("Addr", ""))) for part in ("Status", "ManagerStatus")}
     # What an engine says that does not know its address.
     return found - {"", "0.0.0.0", "127.0.0.1", "::"}  # noqa: S104 - compared with, never bound
 

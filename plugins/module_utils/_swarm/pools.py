@@ -110,9 +110,7 @@ def refuse_overlap(
     ]
 
 
-def warn_overlap(
-    pools: t.Sequence[str], networks: t.Mapping[str, t.Sequence[t.Mapping[str, str]]]
-) -> list[str]:
+def warn_overlap(pools: t.Sequence[str], networks: t.Mapping[str, t.Sequence[t.Mapping[str, str]]]) -> list[str]:
     """What to say about a live swarm whose pools overlap with hosts' networks."""
     found = overlaps(pools, networks) if len(networks) > 1 else []
     if not found:

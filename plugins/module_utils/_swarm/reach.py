@@ -33,7 +33,7 @@ def connect(host: str, port: int) -> str:
     try:
         with socket.create_connection((host, port), timeout=PATIENCE):
             return ""
-    except socket.timeout:  # noqa: UP041 - an alias of TimeoutError from Python 3.10 on only
+    except socket.timeout:
         return f"no answer within {PATIENCE:g} s, as behind a firewall that drops"
     except OSError as error:
         return (error.strerror or str(error)).lower()
@@ -72,8 +72,8 @@ def explain_hanging(addresses: t.Sequence[str], own: str, *, probe: Probe) -> st
     if not addresses:
         return f"Check that {own} (swarm_advertise_address) is an address of this host, and read its engine's log."
     return (
-        f"From {socket.gethostname()} every TCP port of {', '.join(addresses)} is open. Check the way back: the managers "
-        f"have to reach {own} on 7946/tcp, and on 2377/tcp when this host is to be a manager. {_UDP}"
+        f"From {socket.gethostname()} every TCP port of {', '.join(addresses)} is open. Check the way back: the "
+        f"managers have to reach {own} on 7946/tcp, and on 2377/tcp when this host is to be a manager. {_UDP}"
     )
 
 

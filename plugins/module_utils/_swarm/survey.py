@@ -74,13 +74,16 @@ def networks_of(members: Members) -> dict[str, list[t.Mapping[str, str]]]:
     for host, node in members.items():
         bridge = _wanted(node).get("gwbridge_subnet", "")
         planned = [{"interface": "docker_gwbridge", "network": bridge}] if _is_network(bridge) else []
-        found[host] = [*node.get("networks", []), *(entry for entry in planned if entry not in node.get("networks", []))]
+        found[host] = [
+            *node.get("networks", []),
+            *(entry for entry in planned if entry not in node.get("networks", [])),
+        ]
     return found
 
 
 def problems_of_addresses(members: Members) -> list[str]:
     """Hosts that cannot be told apart: one advertised address, or one node ID, for several of them."""
-    problems = []
+    problems: list[str] = []
     # The name of an interface may be the same on many hosts; an address may not.
     given = {host: str(_parsed(host_of(_address(node))) or "") for host, node in members.items()}
     for address, hosts in _shared(given).items():
@@ -90,8 +93,8 @@ def problems_of_addresses(members: Members) -> list[str]:
         )
     for node_id, hosts in _shared({host: node["swarm"].get("node_id", "") for host, node in members.items()}).items():
         problems.append(
-            f"{', '.join(hosts)}: are the same node {node_id} of the swarm. Either one machine has several names in the "
-            "inventory, or one was cloned from the other with its engine's data: on the clone run "
+            f"{', '.join(hosts)}: are the same node {node_id} of the swarm. Either one machine has several names in "
+            "the inventory, or one was cloned from the other with its engine's data: on the clone run "
             "`systemctl stop docker`, remove /var/lib/docker/swarm, start it, and run this playbook again."
         )
     problems.extend(
@@ -112,7 +115,7 @@ def problems_of_addresses(members: Members) -> list[str]:
 
 def problems_of_ports(members: Members, entering: t.Collection[str], managers: t.Collection[str]) -> list[str]:
     """Ports that a host needs to enter the swarm, and that something else holds there."""
-    problems = []
+    problems: list[str] = []
     for host in entering:
         node = members.get(host) or {}
         listening = port_of(str(_wanted(node).get("listen_address", "")), MANAGER_PORT)
@@ -199,8 +202,8 @@ def drift(members: Members, live: t.Mapping[str, t.Any], settings: Settings) -> 
     said = drift_of_settings(cluster, settings)
     if cluster["address_pools"] and not cluster["subnet_size"]:
         said.append(
-            "The live swarm was founded with address pools and without a length for the subnets cut from them, so it can "
-            "make no overlay network (its log: 'invalid pools size: 0'). Only a new swarm helps."
+            "The live swarm was founded with address pools and without a length for the subnets cut from them, so it "
+            "can make no overlay network (its log: 'invalid pools size: 0'). Only a new swarm helps."
         )
     for host, node in members.items():
         said.extend(f"{host}: {text}" for text in drift_of_address(node["swarm"], _address(node)))

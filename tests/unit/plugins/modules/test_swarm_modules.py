@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.flowstead.airflow.plugins.modules import swarm_member, swarm_networks, swarm_node_info, swarm_nodes
+from ansible_collections.flowstead.airflow.plugins.modules import (
+    swarm_member,
+    swarm_networks,
+    swarm_node_info,
+    swarm_nodes,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_swarm"))
 from fake_swarm_engine import FakeEngine, make_node
