@@ -130,7 +130,7 @@ def _knock(wanted: Membership, outcome: Outcome, check_mode: bool, probe: reach.
     """A join that nobody answers leaves the host 'pending'; so look first, while nothing is changed."""
     problem = reach.explain_unreachable(wanted.join_addresses, probe=probe, wait=wait)
     if problem and not check_mode:
-        raise SwarmProblem(f"{problem} Nothing was changed.")
+        raise SwarmProblem(f"{problem} Nothing was changed on it.")
     if problem:
         outcome.warnings.append(problem)
 
