@@ -134,7 +134,6 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
                 + (f", then `docker node rm {node['ID']}`." if role == "manager" else ".")
             )
             continue
-        count -= role == "manager"
         found.removable.append({"id": node["ID"], "hostname": name, "role": role})
     return found
 
