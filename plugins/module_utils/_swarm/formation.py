@@ -137,7 +137,7 @@ def _problems_of_hosts(
 def _without_leader(headless: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
     said = next(iter(headless.values()))["cluster"]["error"]
     return (
-        f"{', '.join(headless)}: the swarm has no leader, because fewer than half of its managers reach each other. "
+        f"{', '.join(headless)}: the swarm has no leader, because no majority of its managers reach each other. "
         f"Its own words: {said} Nothing was changed, since every change could make it worse. Start the managers that "
         "are down, and check 2377/tcp among all of them; then run this again. Only when they are lost for good: on ONE "
         "manager that is left run `docker swarm init --force-new-cluster --advertise-addr ITS_ADDRESS` (services, "
