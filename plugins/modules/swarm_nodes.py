@@ -12,7 +12,8 @@ version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
   - Runs on one manager for all nodes; nodes are named by their ID, since host names can be ambiguous.
-  - Promotions are written first and demotions last, each waited for before the next is written.
+  - Promotions are written first, then records of replaced nodes go, and demotions come last, each waited for before the
+    next is written.
     The swarm itself refuses what would cost it its majority.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
@@ -177,11 +178,17 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
             module.warn(text)
     if not module.check_mode:
         by_id = {entry.id: entry for entry in known}
+        demotions = [change for change in changes if change.demotes]
         for change in changes:
-            write_change(engine, change, by_id[change.id], purge_labels=purge)
-            await_role(engine, change, timeout=module.params["timeout"])
+            if not change.demotes:
+                write_change(engine, change, by_id[change.id], purge_labels=purge)
+                await_role(engine, change, timeout=module.params["timeout"])
+        # A dead manager still has a vote, without which the swarm may refuse to demote a living one.
         for node in replaced:
             remove_replaced(engine, node)
+        for change in demotions:
+            write_change(engine, change, by_id[change.id], purge_labels=purge)
+            await_role(engine, change, timeout=module.params["timeout"])
     return {
         "changed": bool(changes or replaced or coming),
         "changes": [{"id": change.id, "hostname": change.hostname, "fields": _fields(change)} for change in changes],

@@ -47,6 +47,11 @@ class NodeChange:
     after: dict[str, t.Any]
 
     @property
+    def demotes(self) -> bool:
+        """Whether a manager becomes a worker."""
+        return (self.before["Role"], self.after["Role"]) == ("manager", "worker")
+
+    @property
     def order(self) -> tuple[int, str]:
         """Promotions first and demotions last, so that the majority of managers is never the smaller one."""
         roles = (self.before["Role"], self.after["Role"])

@@ -177,3 +177,17 @@ def test_networks_of_a_host_without_an_engine_are_only_planned_in_check_mode(run
     engine = FakeEngine(reachable=False)
     assert run(swarm_networks, engine, networks=[{"name": "a"}], check_mode=True)["created"] == ["a"]
     assert "does not answer" in run(swarm_networks, engine, networks=[{"name": "a"}])["msg"]
+
+
+def test_a_dead_twin_goes_before_a_living_manager_is_demoted(run):
+    nodes = [
+        make_node("me", "here", "manager"),
+        make_node("id2", "m2", "manager", address="192.0.2.2"),
+        make_node("old", "w3", "manager", state="down", reachability="unreachable", address="192.0.2.3"),
+        make_node("new", "w3", address="192.0.2.3"),
+    ]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    wanted = [{"id": "me", "role": "manager"}, {"id": "id2", "role": "worker"}, {"id": "new", "role": "worker"}]
+    result = run(swarm_nodes, engine, nodes=wanted, remove_replaced=True)
+    assert [node["id"] for node in result["removed"]] == ["old"]
+    assert engine.nodes["id2"]["Spec"]["Role"] == "worker"

@@ -152,6 +152,11 @@ class FakeEngine:
         managers = [peer for peer in self.nodes.values() if peer["Spec"]["Role"] == "manager"]
         if node["Spec"]["Role"] == "manager" and body["Role"] == "worker" and len(managers) == 1:
             raise EngineError(400, "attempting to demote the last manager of the swarm", f"POST {path}")
+        demoted = node["Spec"]["Role"] == "manager" and body["Role"] == "worker"
+        left = [peer for peer in managers if peer is not node]
+        alive = sum((peer.get("ManagerStatus") or {}).get("Reachability") == "reachable" for peer in left)
+        if demoted and alive < len(left) // 2 + 1:
+            raise EngineError(500, "can't remove member from the raft: loss of quorum", f"POST {path}")
         node["Spec"] = copy.deepcopy(body)
         if not self.slow:
             node["ManagerStatus"] = {"Reachability": "reachable"} if body["Role"] == "manager" else None
