@@ -9,6 +9,7 @@ A module writes::
       - flowstead.airflow.attributes            # always
       - flowstead.airflow.attributes.swarm      # member of the action group flowstead.airflow.swarm
       - flowstead.airflow.attributes.engine     # member of the action group flowstead.airflow.engine
+      - flowstead.airflow.attributes.firewall   # member of the action group flowstead.airflow.firewall
       - flowstead.airflow.attributes.airflow    # member of the action group flowstead.airflow.airflow
       - flowstead.airflow.attributes.action     # has an action plugin beside it
     attributes:
@@ -76,6 +77,17 @@ attributes:
     support: full
     membership:
       - flowstead.airflow.engine
+"""
+
+    #: For members of the action group C(flowstead.airflow.firewall) in meta/runtime.yml.
+    FIREWALL = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/flowstead.airflow.firewall) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - flowstead.airflow.firewall
 """
 
     #: For members of the action group C(flowstead.airflow.airflow) in meta/runtime.yml.

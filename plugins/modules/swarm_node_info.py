@@ -12,6 +12,7 @@ version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
   - Reads the engine's API over its unix socket, in two calls on a worker and three on a manager.
+  - Tells the host's networks as well, and who holds the swarm's ports while the host is in no swarm.
   - A host without an engine is described as such and is no error, unless O(timeout) says to wait for one.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
@@ -42,6 +43,15 @@ options:
     description: Also return the tokens with which hosts join. They are secrets, so set C(no_log) on the task.
     type: bool
     default: false
+  wanted:
+    description:
+      - What this host is to be in its swarm. RV(wanted) returns it, so that the filter
+        P(flowstead.airflow.swarm_formation#filter) can compare the wishes of all hosts with what is there.
+      - An empty C(advertise_address) becomes the address of the interface with the default route.
+      - C(listen_address) names the port that is looked at besides 7946; with C(gwbridge_subnet), the subnets of
+        C(docker_gwbridge) are read too.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -97,6 +107,28 @@ nodes:
       leader: true
       reachability: reachable
       manager_address: "192.0.2.11:2377"
+networks:
+  description: Interface and IPv4 network of each route of the host, without the default one.
+  type: list
+  elements: dict
+  returned: always
+  sample: [{interface: eth0, network: 192.0.2.0/24}]
+listeners:
+  description: Who listens on the swarm's TCP ports. Empty on a member, whose engine does.
+  type: list
+  elements: dict
+  returned: always
+  sample: [{port: 7946, address: 0.0.0.0, process: consul (pid 812)}]
+gwbridge:
+  description: Subnets of C(docker_gwbridge), when O(wanted) has a C(gwbridge_subnet).
+  type: list
+  elements: str
+  returned: always
+  sample: [10.209.0.0/24]
+wanted:
+  description: The option O(wanted), with the C(advertise_address) that was found.
+  type: dict
+  returned: always
 join_tokens:
   description: Tokens for C(manager) and C(worker). Secret.
   type: dict
@@ -107,12 +139,21 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine, EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.gwbridge import read_gwbridge, subnets_of
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import (
+    GOSSIP_PORT,
+    own_address,
+    port_of,
+    read_holders,
+    read_networks,
+)
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import read_node, wait_until
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "timeout": {"type": "int", "default": 0},
     "join_tokens": {"type": "bool", "default": False, "no_log": False},
+    "wanted": {"type": "dict", "default": {}},
 }
 
 
@@ -132,7 +173,18 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if seconds and not answered:
         module.fail_json(msg=f"Waited {seconds} s. {node['engine']['error']}", **node)
-    module.exit_json(changed=False, **node)
+    wanted = dict(module.params["wanted"])
+    if wanted.get("advertise_address") == "":
+        wanted["advertise_address"] = own_address()
+    bridge: list[str] = []
+    listeners: list[dict[str, t.Any]] = []
+    if node["swarm"]["state"] == "inactive":
+        listeners = read_holders({GOSSIP_PORT, port_of(str(wanted.get("listen_address", "")))})
+    if node["engine"]["reachable"] and wanted.get("gwbridge_subnet"):
+        bridge = subnets_of(read_gwbridge(engine))
+    module.exit_json(
+        changed=False, networks=read_networks(), listeners=listeners, gwbridge=bridge, wanted=wanted, **node
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
   - Runs on one manager for all nodes; nodes are named by their ID, since host names can be ambiguous.
-  - Promotions are written first and demotions last, each waited for before the next is written.
+  - Promotions are written first, then records of replaced nodes go, and demotions come last, each waited for before the
+    next is written.
     The swarm itself refuses what would cost it its majority.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
@@ -56,7 +57,9 @@ options:
     type: bool
     default: false
   remove_replaced:
-    description: Remove records of nodes that are down and whose host name belongs to a named node that is ready.
+    description:
+      - Remove records of nodes that are down and whose host name and address belong to a named node that is ready.
+      - One with another address, or a manager that the others cannot do without, stays and is a warning.
     type: bool
     default: false
   timeout:
@@ -108,6 +111,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     NodeChange,
     WantedNode,
     await_role,
+    label_text,
     plan_nodes,
     plan_replaced,
     remove_replaced,
@@ -151,13 +155,6 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def label_text(value: t.Any) -> str:
-    """A label's value as text: booleans as Docker users write them, nothing as empty."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
 def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) -> dict[str, t.Any]:
     coming = [entry for entry in wanted if not entry.id]
     if coming and not module.check_mode:
@@ -174,14 +171,24 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
     live = engine.get("/nodes")
     purge = module.params["purge_labels"]
     changes = plan_nodes(live, known, purge_labels=purge)
-    replaced = plan_replaced(live, {entry.id for entry in known}) if module.params["remove_replaced"] else []
+    replaced: list[dict[str, str]] = []
+    if module.params["remove_replaced"]:
+        replaced, kept = plan_replaced(live, {entry.id for entry in known})
+        for text in kept:
+            module.warn(text)
     if not module.check_mode:
         by_id = {entry.id: entry for entry in known}
+        demotions = [change for change in changes if change.demotes]
         for change in changes:
-            write_change(engine, change, by_id[change.id], purge_labels=purge)
-            await_role(engine, change, timeout=module.params["timeout"])
+            if not change.demotes:
+                write_change(engine, change, by_id[change.id], purge_labels=purge)
+                await_role(engine, change, timeout=module.params["timeout"])
+        # A dead manager still has a vote, without which the swarm may refuse to demote a living one.
         for node in replaced:
             remove_replaced(engine, node)
+        for change in demotions:
+            write_change(engine, change, by_id[change.id], purge_labels=purge)
+            await_role(engine, change, timeout=module.params["timeout"])
     return {
         "changed": bool(changes or replaced or coming),
         "changes": [{"id": change.id, "hostname": change.hostname, "fields": _fields(change)} for change in changes],

@@ -10,6 +10,20 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import pools
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey import (
+    Settings,
+    advice_on_managers,
+    drift,
+    member_addresses,
+    networks_of,
+    problems_of_addresses,
+    problems_of_ports,
+    settled,
+    wanted_nodes,
+)
+
 #: Where a node stands that is neither outside of a swarm nor a working member of one.
 _STUCK = {
     "pending": (
@@ -31,6 +45,7 @@ def plan_formation(
     workers: t.Sequence[str],
     *,
     check_mode: bool = False,
+    settings: Settings | None = None,
 ) -> dict[str, t.Any]:
     """Decide how the inventory's hosts become one swarm.
 
@@ -39,39 +54,62 @@ def plan_formation(
         managers: inventory hosts that are to be managers, in order of the inventory.
         workers: inventory hosts that are to be workers.
         check_mode: a host without an engine is then taken for one that will get it.
+        settings: what the whole swarm is to be; Docker's choices when None.
 
     Returns:
         ``founder`` (host that initialises, or ""), ``entry`` (host with a manager to join through and to ask),
         ``cluster_id``, ``addresses`` (manager addresses to join, the entry's first), ``managers`` and
-        ``workers`` (hosts that have to join) and ``problems`` (texts; when there are any, nothing may be done).
+        ``workers`` (hosts that have to join), ``compare`` (members whose bridge differs from the wanted one),
+        ``nodes`` (what each host of the run is to be), ``settled`` (whether all nodes are that already),
+        ``member_addresses``, ``warnings`` and ``problems`` (texts; when there are any, nothing may be done).
     """
+    settings = settings or Settings()
     problems = _problems_of_hosts(members, managers, workers, check_mode)
+    problems += problems_of_addresses(members)
     active = {host: node for host, node in members.items() if node["swarm"]["state"] == "active"}
     in_charge = {host: node for host, node in active.items() if node["swarm"]["manager"]}
-    clusters = sorted({node["swarm"]["cluster_id"] for node in in_charge.values()})
+    # A manager whose swarm has no leader does not know the swarm's ID.
+    clusters = sorted({node["swarm"]["cluster_id"] for node in in_charge.values()} - {""})
     if len(clusters) > 1:
         problems.append(_two_swarms(in_charge, clusters))
     working = [host for host in in_charge if not in_charge[host]["cluster"].get("error")]
-    for host in sorted(set(in_charge) - set(working)):
-        problems.append(
-            f"{host}: its swarm gives no answer: {in_charge[host]['cluster']['error']} "
-            "Bring enough managers back for a majority before anything else is changed."
-        )
+    headless = sorted(set(in_charge) - set(working))
+    if headless:
+        problems.append(_without_leader({host: in_charge[host] for host in headless}))
     entry = next((host for host in [*managers, *workers, *working] if host in working), "")
     founder = ""
     if not problems and not entry:
         founder = _founder(members, active, managers, problems)
         entry = founder
-    if entry and entry in in_charge and len(clusters) == 1:
-        problems.extend(_strangers(in_charge[entry], active, in_charge))
+    live = in_charge.get(entry)
+    if live and len(clusters) == 1:
+        problems.extend(_strangers(live, active, in_charge))
     joining = [host for host in members if host not in active and host != founder]
+    new_managers = [host for host in managers if host in joining]
+    problems += problems_of_ports(members, [founder, *joining], [founder, *managers])
+    if founder:
+        problems += pools.refuse_overlap(settings.address_pools, settings.subnet_size, networks_of(members))
+    nodes = wanted_nodes(members, managers)
+    warnings = advice_on_managers(managers)
+    is_settled = False
+    if live and not problems:
+        warnings += drift(members, live, settings)
+        try:
+            is_settled = not joining and settled(live["nodes"], nodes, settings)
+        except SwarmProblem as problem:
+            problems.append(str(problem))
     return {
-        "founder": founder if not problems else "",
+        "founder": "" if problems else founder,
         "entry": entry,
         "cluster_id": clusters[0] if len(clusters) == 1 else "",
-        "addresses": _addresses(in_charge[entry]) if entry in in_charge else [],
-        "managers": [host for host in managers if host in joining],
+        "addresses": _addresses(live) if live else [],
+        "managers": new_managers,
         "workers": [host for host in workers if host in joining],
+        "compare": [host for host, node in active.items() if _has_other_bridge(node)],
+        "nodes": nodes,
+        "settled": is_settled,
+        "member_addresses": member_addresses(members, live),
+        "warnings": warnings,
         "problems": problems,
     }
 
@@ -94,6 +132,23 @@ def _problems_of_hosts(
         elif state in _STUCK:
             problems.append(f"{host}: {_STUCK[state].format(error=node['swarm']['error'] or 'none')}.")
     return problems
+
+
+def _without_leader(headless: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    said = next(iter(headless.values()))["cluster"]["error"]
+    return (
+        f"{', '.join(headless)}: the swarm has no leader, because no majority of its managers reach each other. "
+        f"Its own words: {said} Nothing was changed, since every change could make it worse. Start the managers that "
+        "are down, and check 2377/tcp among all of them; then run this again. Only when they are lost for good: on ONE "
+        "manager that is left run `docker swarm init --force-new-cluster --advertise-addr ITS_ADDRESS` (services, "
+        "secrets and configs stay), on the other managers that are left `docker swarm leave --force`, "
+        "and then this playbook."
+    )
+
+
+def _has_other_bridge(node: t.Mapping[str, t.Any]) -> bool:
+    asked = (node.get("wanted") or {}).get("gwbridge_subnet", "")
+    return bool(asked) and asked not in node.get("gwbridge", [])
 
 
 def _two_swarms(in_charge: t.Mapping[str, t.Mapping[str, t.Any]], clusters: t.Sequence[str]) -> str:

@@ -30,6 +30,11 @@ def read_gwbridge(engine: EngineLike) -> dict[str, t.Any] | None:
     return next((network for network in found if network["Name"] == NAME), None)
 
 
+def subnets_of(network: t.Mapping[str, t.Any] | None) -> list[str]:
+    """Subnets of a network as the engine describes it; none for None."""
+    return [str(entry.get("Subnet", "")) for entry in ((network or {}).get("IPAM") or {}).get("Config") or []]
+
+
 def gwbridge_missing(network: t.Mapping[str, t.Any] | None, subnet: str, routes: str) -> bool:
     """Whether the network has to be made.
 
@@ -45,7 +50,7 @@ def gwbridge_missing(network: t.Mapping[str, t.Any] | None, subnet: str, routes:
     if network is None:
         _refuse_overlap(wanted, routes)
         return True
-    live = [str(entry.get("Subnet", "")) for entry in (network.get("IPAM") or {}).get("Config") or []]
+    live = subnets_of(network)
     if str(wanted) not in live:
         raise SwarmProblem(
             f"The network {NAME} of this host has the subnet {', '.join(live) or 'none'}, and {wanted} is asked for "

@@ -54,7 +54,8 @@ def leave(
         if not force:
             outcome.actions.append("demote")
             if not check_mode:
-                _demote_itself(engine, node["swarm"]["node_id"], timeout, wait)
+                dead = _dead_managers(node) if end_swarm else []
+                _demote_itself(engine, node["swarm"]["node_id"], dead, timeout, wait)
     outcome.actions.append("leave")
     if not check_mode:
         engine.post("/swarm/leave", query={"force": force})
@@ -93,24 +94,49 @@ def _last_manager(node: t.Mapping[str, t.Any], end_swarm: bool) -> bool:
     )
 
 
+def _dead_managers(node: t.Mapping[str, t.Any]) -> list[str]:
+    return [
+        peer["id"]
+        for peer in node["nodes"]
+        if peer["role"] == "manager" and peer["state"] == "down" and peer["reachability"] != "reachable"
+    ]
+
+
+def _demote(engine: EngineLike, node_id: str) -> None:
+    node = engine.get(f"/nodes/{node_id}")
+    engine.post(f"/nodes/{node_id}/update", {**node["Spec"], "Role": "worker"}, {"version": node["Version"]["Index"]})
+
+
 def _demote_itself(
     engine: EngineLike,
     node_id: str,
+    dead: t.Sequence[str],
     timeout: float,
     wait: t.Callable[[t.Callable[[], bool], float], bool],
 ) -> None:
-    itself = engine.get(f"/nodes/{node_id}")
-    try:
-        engine.post(
-            f"/nodes/{node_id}/update",
-            {**itself["Spec"], "Role": "worker"},
-            {"version": itself["Version"]["Index"]},
-        )
-    except EngineError as error:
+    refusal: EngineError | None = None
+
+    def accepted() -> bool:
+        nonlocal refusal
+        try:
+            _demote(engine, node_id)
+        except EngineError as error:
+            refusal = error
+            return False
+        return True
+
+    done = accepted()
+    if not done and dead:
+        # Dead managers still have votes. Of a swarm that is to end, they are the first to lose them.
+        for peer in dead:
+            _demote(engine, peer)
+        # They lose them a moment later.
+        done = wait(accepted, timeout)
+    if not done:
         raise SwarmProblem(
-            f"The swarm refuses to do without this manager: {error.message}. "
+            f"The swarm refuses to do without this manager: {refusal.message if refusal else 'no reason given'}. "
             "Bring another manager back, or add one, and run this again."
-        ) from error
+        ) from refusal
     if not wait(lambda: _is_worker(engine), timeout):
         raise SwarmProblem(f"This manager was demoted and is still one after {timeout:g} s.")
 

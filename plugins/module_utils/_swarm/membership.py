@@ -15,18 +15,21 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import gwbridge
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import gwbridge, reach
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
     SwarmProblem,
     read_node,
     wait_until,
 )
-
-#: Docker's own choices, which an empty option stands for.
-DEFAULT_SUBNET_SIZE = 24
-DEFAULT_DATA_PATH_PORT = 4789
-DEFAULT_ADDRESS_POOLS = ("10.0.0.0/8",)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.pools import (
+    DEFAULT_ADDRESS_POOLS,
+    DEFAULT_SUBNET_SIZE,
+)
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey import (
+    drift_of_address,
+    drift_of_settings,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,7 @@ def enter(
     timeout: float = 60.0,
     wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
     routes: str | None = None,
+    probe: reach.Probe = reach.connect,
 ) -> Outcome:
     """Make this host a member of the wanted swarm.
 
@@ -82,6 +86,7 @@ def enter(
         timeout: seconds until the node has to be active.
         wait: called with a condition and seconds.
         routes: text of ``/proc/net/route``; read from the host when None.
+        probe: tries a TCP connection; returns why it failed, or "".
 
     Raises:
         SwarmProblem: a state that only a person can resolve, with the way out.
@@ -99,6 +104,8 @@ def enter(
             "This host is to join a swarm, and join_addresses is empty: there is no manager to join through. "
             "Name managers of the swarm as address:port, or set found to make this host the first of a new swarm."
         )
+    if state == "inactive" and wanted.join_addresses:
+        _knock(wanted, outcome, check_mode, probe, wait)
     if wanted.gwbridge_subnet:
         _enter_gwbridge(engine, wanted.gwbridge_subnet, outcome, check_mode, routes)
     if state == "active":
@@ -107,6 +114,28 @@ def enter(
     outcome.actions.append("init" if wanted.found else "join")
     if check_mode:
         return outcome
+    _post(engine, wanted)
+    if not wait(lambda: read_node(engine)["swarm"]["state"] == "active", timeout):
+        after = read_node(engine)["swarm"]
+        raise SwarmProblem(
+            f"This host did not become an active member within {timeout:g} s; its state is {after['state']!r}"
+            + (f": {after['error']}" if after["error"] else "")
+            + ". "
+            + reach.explain_hanging(wanted.join_addresses, wanted.advertise_address, probe=probe)
+        )
+    return outcome
+
+
+def _knock(wanted: Membership, outcome: Outcome, check_mode: bool, probe: reach.Probe, wait: reach.Wait) -> None:
+    """A join that nobody answers leaves the host 'pending'; so look first, while nothing is changed."""
+    problem = reach.explain_unreachable(wanted.join_addresses, probe=probe, wait=wait)
+    if problem and not check_mode:
+        raise SwarmProblem(f"{problem} Nothing was changed on it.")
+    if problem:
+        outcome.warnings.append(problem)
+
+
+def _post(engine: EngineLike, wanted: Membership) -> None:
     try:
         if wanted.found:
             engine.post("/swarm/init", _init_body(wanted))
@@ -116,15 +145,6 @@ def enter(
         # The engine goes on joining in the background after its own patience of 20 s has ended.
         if "Timeout was reached before node" not in error.message:
             raise
-    if not wait(lambda: read_node(engine)["swarm"]["state"] == "active", timeout):
-        after = read_node(engine)["swarm"]
-        raise SwarmProblem(
-            f"This host did not become an active member within {timeout:g} s; its state is {after['state']!r}"
-            + (f": {after['error']}" if after["error"] else "")
-            + f". Check that {', '.join(wanted.join_addresses) or wanted.advertise_address} can be reached from here "
-            "on that port (TCP), and 7946 (TCP and UDP) among all members."
-        )
-    return outcome
 
 
 def _without_engine(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome, check_mode: bool) -> Outcome:
@@ -157,42 +177,18 @@ def _compare(node: t.Mapping[str, t.Any], wanted: Membership, outcome: Outcome) 
             f"{wanted.cluster_id}. Run `docker swarm leave --force` on it (this ends what runs there), "
             "then this playbook again."
         )
-    if wanted.advertise_address and _is_address(wanted.advertise_address):
-        asked = wanted.advertise_address.rsplit(":", 1)[0] if "." in wanted.advertise_address else ""
-        if asked and swarm["address"] and swarm["address"] != asked:
-            outcome.warnings.append(
-                f"This member's address is {swarm['address']}, and {asked} is asked for (swarm_advertise_address). "
-                "It is set when a host joins: let this host leave and join again, one host at a time."
-            )
+    outcome.warnings.extend(drift_of_address(swarm, wanted.advertise_address))
     if cluster and not cluster["error"]:
-        outcome.warnings.extend(_drift(cluster, wanted))
-
-
-def _drift(cluster: t.Mapping[str, t.Any], wanted: Membership) -> list[str]:
-    # A value that nobody asks for is Docker's choice, whatever it was when the swarm was founded.
-    pairs = (
-        ("swarm_address_pools", list(cluster["address_pools"] or DEFAULT_ADDRESS_POOLS), list(wanted.address_pools)),
-        ("swarm_subnet_size", cluster["subnet_size"] or DEFAULT_SUBNET_SIZE, wanted.subnet_size),
-        ("swarm_data_path_port", cluster["data_path_port"] or DEFAULT_DATA_PATH_PORT, wanted.data_path_port),
-    )
-    return [
-        f"{name} asks for {asked}, and the live swarm has {live}. This is fixed when a swarm is founded and "
-        "is left as it is; only a new swarm can have another value."
-        for name, live, asked in pairs
-        if asked and asked != live
-    ]
-
-
-def _is_address(text: str) -> bool:
-    return text.replace(".", "").replace(":", "").isdigit()
+        outcome.warnings.extend(drift_of_settings(cluster, wanted))
 
 
 def _init_body(wanted: Membership) -> dict[str, t.Any]:
     body: dict[str, t.Any] = {**_common_body(wanted), "ForceNewCluster": False, "Spec": {}}
-    if wanted.address_pools:
-        body["DefaultAddrPool"] = list(wanted.address_pools)
-    if wanted.subnet_size:
-        body["SubnetSize"] = wanted.subnet_size
+    if wanted.address_pools or wanted.subnet_size:
+        # Always both: with pools and no size, the engine founds a swarm that can make no network
+        # ("failed to create allocator: invalid pools size: 0", Docker 26.1).
+        body["DefaultAddrPool"] = list(wanted.address_pools or DEFAULT_ADDRESS_POOLS)
+        body["SubnetSize"] = wanted.subnet_size or DEFAULT_SUBNET_SIZE
     if wanted.data_path_port:
         body["DataPathPort"] = wanted.data_path_port
     return body

@@ -14,6 +14,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import host_of
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
     SwarmProblem,
@@ -44,6 +45,11 @@ class NodeChange:
     hostname: str
     before: dict[str, t.Any]
     after: dict[str, t.Any]
+
+    @property
+    def demotes(self) -> bool:
+        """Whether a manager becomes a worker."""
+        return (self.before["Role"], self.after["Role"]) == ("manager", "worker")
 
     @property
     def order(self) -> tuple[int, str]:
@@ -86,19 +92,55 @@ def plan_nodes(
     return sorted(changes, key=lambda change: change.order)
 
 
-def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> list[dict[str, str]]:
-    """Nodes that are down and whose host is back under another ID.
+class Replaced(t.NamedTuple):
+    """Records of nodes that are down and whose host is back under another ID.
+
+    Attributes:
+        removable: ``id``, ``hostname`` and ``role`` of those that can go.
+        kept: why others stay, as texts.
+    """
+
+    removable: list[dict[str, str]]
+    kept: list[str]
+
+
+def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> Replaced:
+    """Find dead twins: down, with the host name and address of a wanted node that is ready.
+
+    A host name alone proves nothing: hosts of one image may share one. And a manager goes only when those that stay
+    are a majority without it.
 
     Args:
         live: answer of ``GET /nodes``.
         kept: IDs of nodes that are never taken for replaced ones.
     """
-    ready = {_hostname(node) for node in live if node["ID"] in kept and _state(node) == "ready"}
-    return [
-        {"id": node["ID"], "hostname": _hostname(node), "role": node["Spec"].get("Role", "worker")}
-        for node in live
-        if node["ID"] not in kept and _state(node) == "down" and _hostname(node) in ready
-    ]
+    ready: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    for node in live:
+        if node["ID"] in kept and _state(node) == "ready":
+            ready.setdefault(_hostname(node), []).append(node)
+    managers = [node for node in live if node["Spec"].get("Role") == "manager"]
+    reachable = sum(_reachable(node) for node in managers)
+    count = len(managers)
+    found = Replaced([], [])
+    for node in live:
+        name = _hostname(node)
+        if node["ID"] in kept or _state(node) != "down" or name not in ready:
+            continue
+        role = node["Spec"].get("Role", "worker")
+        reason = ""
+        if not any(_same_address(node, twin) for twin in ready[name]):
+            reason = "its address is another one, so it may be another host of the same name"
+        elif role == "manager" and reachable < (count - 1) // 2 + 1:
+            reason = f"only {reachable} of {count} managers can be reached, too few to do without its vote"
+        if reason:
+            found.kept.append(
+                f"Node {node['ID']} is down, and {name} is in the swarm under another ID. Its record stays: {reason}. "
+                f"If it is gone for good: `docker node {'demote' if role == 'manager' else 'rm'} {node['ID']}`"
+                + (f", then `docker node rm {node['ID']}`." if role == "manager" else ".")
+            )
+            continue
+        found.removable.append({"id": node["ID"], "hostname": name, "role": role})
+    return found
 
 
 def write_change(engine: EngineLike, change: NodeChange, wanted: WantedNode, *, purge_labels: bool = False) -> None:
@@ -187,6 +229,24 @@ def remove_replaced(
         )
 
 
+def as_live(node: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What :func:`describe_node` made, back in the shape of ``GET /nodes`` as far as plans need it."""
+    return {
+        "ID": node["id"],
+        "Spec": {"Role": node["role"], "Availability": node["availability"], "Labels": node["labels"]},
+        "Description": {"Hostname": node["hostname"]},
+        "Status": {"State": node["state"], "Addr": node["address"]},
+        "ManagerStatus": {"Reachability": node["reachability"], "Addr": node["manager_address"]},
+    }
+
+
+def label_text(value: t.Any) -> str:
+    """A label's value as text: booleans as Docker users write them, nothing as empty."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
 def _wanted_spec(spec: t.Mapping[str, t.Any], wanted: WantedNode, purge_labels: bool) -> dict[str, t.Any]:
     after = _normal(spec)
     if wanted.role != KEEP:
@@ -207,6 +267,20 @@ def _hostname(node: t.Mapping[str, t.Any]) -> str:
 
 def _state(node: t.Mapping[str, t.Any]) -> str:
     return str((node.get("Status") or {}).get("State", ""))
+
+
+def _reachable(node: t.Mapping[str, t.Any]) -> bool:
+    return (node.get("ManagerStatus") or {}).get("Reachability") == "reachable"
+
+
+def _same_address(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    return not _addresses(one) or not _addresses(other) or bool(_addresses(one) & _addresses(other))
+
+
+def _addresses(node: t.Mapping[str, t.Any]) -> set[str]:
+    found = {host_of(str((node.get(part) or {}).get("Addr", ""))) for part in ("Status", "ManagerStatus")}
+    # What an engine says that does not know its address.
+    return found - {"", "0.0.0.0", "127.0.0.1", "::"}  # noqa: S104 - compared with, never bound
 
 
 def _refuse_headless(nodes: t.Mapping[str, t.Mapping[str, t.Any]], changes: t.Sequence[NodeChange]) -> None:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.flowstead.airflow.plugins.modules import swarm_member, swarm_node_info, swarm_nodes
+from ansible_collections.flowstead.airflow.plugins.modules import (
+    swarm_member,
+    swarm_networks,
+    swarm_node_info,
+    swarm_nodes,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_swarm"))
 from fake_swarm_engine import FakeEngine, make_node
@@ -68,7 +75,8 @@ def test_founding_and_joining_at_once_is_refused(run):
     assert engine.posts == []
 
 
-def test_a_token_is_in_no_result(run):
+def test_a_token_is_in_no_result(run, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", lambda *_args, **_kwargs: contextlib.nullcontext())
     result = run(
         swarm_member,
         FakeEngine(),
@@ -130,3 +138,56 @@ def test_hosts_that_have_not_joined_yet_are_only_accepted_in_check_mode(run):
     nodes = [{"id": "", "role": "manager"}]
     assert run(swarm_nodes, FakeEngine(), nodes=nodes, check_mode=True)["changed"]
     assert "have no ID" in run(swarm_nodes, FakeEngine(), nodes=nodes)["msg"]
+
+
+def test_wishes_come_back_with_the_address_that_was_found(run, monkeypatch):
+    monkeypatch.setattr(swarm_node_info, "own_address", lambda: "192.0.2.7")
+    engine = FakeEngine(networks=[{"Name": "docker_gwbridge", "IPAM": {"Config": [{"Subnet": "10.209.0.0/24"}]}}])
+    given = {"advertise_address": "", "labels": {"a": 1}, "gwbridge_subnet": "10.209.0.0/24"}
+    result = run(swarm_node_info, engine, wanted=given)
+    assert result["wanted"] == {**given, "advertise_address": "192.0.2.7"}
+    assert result["gwbridge"] == ["10.209.0.0/24"]
+
+
+def test_a_member_is_not_asked_who_holds_its_ports(run, monkeypatch):
+    monkeypatch.setattr(swarm_node_info, "read_holders", lambda _ports: pytest.fail("asked"))
+    assert run(swarm_node_info, FakeEngine(state="active"))["listeners"] == []
+
+
+def test_networks_are_made_once(run):
+    engine = FakeEngine(state="active", manager=True)
+    wanted = [{"name": "monitoring", "encrypted": True}]
+    predicted = run(swarm_networks, engine, networks=wanted, check_mode=True)
+    assert (predicted["created"], engine.posts) == (["monitoring"], [])
+    real = run(swarm_networks, engine, networks=wanted)
+    assert real["diff"] == predicted["diff"]
+    assert not run(swarm_networks, engine, networks=wanted)["changed"]
+
+
+def test_a_network_that_differs_is_an_error_and_nothing_is_created(run):
+    engine = FakeEngine(state="active", manager=True)
+    run(swarm_networks, engine, networks=[{"name": "monitoring"}])
+    engine.posts.clear()
+    result = run(swarm_networks, engine, networks=[{"name": "new"}, {"name": "monitoring", "encrypted": True}])
+    assert "Network monitoring: encrypted is not set and is to be true" in result["msg"]
+    assert engine.posts == []
+
+
+def test_networks_of_a_host_without_an_engine_are_only_planned_in_check_mode(run):
+    engine = FakeEngine(reachable=False)
+    assert run(swarm_networks, engine, networks=[{"name": "a"}], check_mode=True)["created"] == ["a"]
+    assert "does not answer" in run(swarm_networks, engine, networks=[{"name": "a"}])["msg"]
+
+
+def test_a_dead_twin_goes_before_a_living_manager_is_demoted(run):
+    nodes = [
+        make_node("me", "here", "manager"),
+        make_node("id2", "m2", "manager", address="192.0.2.2"),
+        make_node("old", "w3", "manager", state="down", reachability="unreachable", address="192.0.2.3"),
+        make_node("new", "w3", address="192.0.2.3"),
+    ]
+    engine = FakeEngine(state="active", manager=True, nodes=nodes)
+    wanted = [{"id": "me", "role": "manager"}, {"id": "id2", "role": "worker"}, {"id": "new", "role": "worker"}]
+    result = run(swarm_nodes, engine, nodes=wanted, remove_replaced=True)
+    assert [node["id"] for node in result["removed"]] == ["old"]
+    assert engine.nodes["id2"]["Spec"]["Role"] == "worker"

@@ -85,7 +85,7 @@ class FakeEngine:
         if path == "/swarm" and self.manager:
             return {"JoinTokens": {"Manager": "SWMTKN-m", "Worker": "SWMTKN-w"}}
         if path == "/networks":
-            names = (query or {})["filters"]["name"]
+            names = (query or {"filters": {"name": [""]}})["filters"]["name"]
             return [network for network in self.networks if any(name in network["Name"] for name in names)]
         raise EngineError(503, "This node is not a swarm manager.", f"GET {path}")
 
@@ -103,6 +103,7 @@ class FakeEngine:
                 else {"RemoteAddrs", "JoinToken"}
             )
             assert set(body) <= known, f"unknown keys: {set(body) - known}"
+            assert not body.get("DefaultAddrPool") or body.get("SubnetSize"), "invalid pools size: 0"
             self.state = "active"
             self.manager = path == "/swarm/init" or body["JoinToken"] == "SWMTKN-m"
             self.nodes[self.node_id] = make_node(
@@ -117,6 +118,8 @@ class FakeEngine:
             self.state, self.manager = "inactive", False
             return None
         if path == "/networks/create":
+            known = {"Name", "Driver", "Scope", "Attachable", "Internal", "Options", "Labels", "IPAM"}
+            assert set(body) <= known, f"unknown keys: {set(body) - known}"
             if any(network["Name"] == body["Name"] for network in self.networks):
                 raise EngineError(409, f"network with name {body['Name']} already exists", f"POST {path}")
             self.networks.append(copy.deepcopy(body))
@@ -149,6 +152,11 @@ class FakeEngine:
         managers = [peer for peer in self.nodes.values() if peer["Spec"]["Role"] == "manager"]
         if node["Spec"]["Role"] == "manager" and body["Role"] == "worker" and len(managers) == 1:
             raise EngineError(400, "attempting to demote the last manager of the swarm", f"POST {path}")
+        demoted = node["Spec"]["Role"] == "manager" and body["Role"] == "worker"
+        left = [peer for peer in managers if peer is not node]
+        alive = sum((peer.get("ManagerStatus") or {}).get("Reachability") == "reachable" for peer in left)
+        if demoted and alive < len(left) // 2 + 1:
+            raise EngineError(500, "can't remove member from the raft: loss of quorum", f"POST {path}")
         node["Spec"] = copy.deepcopy(body)
         if not self.slow:
             node["ManagerStatus"] = {"Reachability": "reachable"} if body["Role"] == "manager" else None

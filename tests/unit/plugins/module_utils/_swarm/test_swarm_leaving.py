@@ -81,3 +81,34 @@ def test_check_mode_of_leaving_posts_nothing():
     assert leave(engine, end_swarm=True, check_mode=True).actions == ["leave"]
     assert engine.posts == []
     assert engine.deleted == []
+
+
+def one_of_three_is_dead():
+    return FakeEngine(
+        state="active",
+        manager=True,
+        nodes=[
+            make_node("me", "m1", "manager"),
+            make_node("id2", "m2", "manager"),
+            make_node("dead", "m3", "manager", state="down", reachability="unreachable"),
+        ],
+    )
+
+
+def test_dead_managers_lose_their_votes_first_when_the_swarm_is_to_end():
+    engine = one_of_three_is_dead()
+    outcome = leave(engine, end_swarm=True, wait=lambda condition, _seconds: condition())
+    assert outcome.actions == ["demote", "leave"]
+    assert [path for path, _body in engine.posts] == [
+        "/nodes/me/update",
+        "/nodes/dead/update",
+        "/nodes/me/update",
+        "/swarm/leave",
+    ]
+
+
+def test_a_dead_manager_keeps_its_vote_when_the_swarm_is_to_stay():
+    engine = one_of_three_is_dead()
+    with pytest.raises(SwarmProblem, match="loss of quorum"):
+        leave(engine, wait=lambda condition, _seconds: condition())
+    assert [path for path, _body in engine.posts] == ["/nodes/me/update"]

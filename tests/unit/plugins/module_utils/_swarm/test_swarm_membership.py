@@ -21,6 +21,10 @@ def never(condition, seconds):
     return False
 
 
+def open_ports(host, port):
+    return ""
+
+
 def posted(engine):
     return [path for path, _body in engine.posts]
 
@@ -50,10 +54,19 @@ def test_settings_that_nobody_asks_for_are_left_to_docker():
     assert not {"DefaultAddrPool", "SubnetSize", "DataPathPort", "DataPathAddr"} & set(engine.posts[0][1])
 
 
+def test_pools_are_never_given_without_a_subnet_size_since_such_a_swarm_makes_no_networks():
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", found=True, address_pools=("172.20.0.0/14",)), wait=at_once)
+    assert engine.posts[0][1]["SubnetSize"] == 24
+    engine = FakeEngine()
+    enter(engine, Membership("192.0.2.1", found=True, subnet_size=26), wait=at_once)
+    assert engine.posts[0][1]["DefaultAddrPool"] == ["10.0.0.0/8"]
+
+
 def test_a_host_with_join_addresses_joins_through_them():
     engine = FakeEngine()
     wanted = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w", availability="drain")
-    assert enter(engine, wanted, wait=at_once).actions == ["join"]
+    assert enter(engine, wanted, wait=at_once, probe=open_ports).actions == ["join"]
     body = engine.posts[0][1]
     assert body["RemoteAddrs"] == ["192.0.2.1:2377"]
     assert (body["JoinToken"], body["Availability"]) == ("SWMTKN-w", "drain")
@@ -150,28 +163,87 @@ def test_a_join_that_goes_on_in_the_background_is_waited_for():
     engine.fail["/swarm/join"] = EngineError(503, "Timeout was reached before node joined.", "POST /swarm/join")
 
     def join_later(condition, seconds):
-        assert not condition()
+        if condition():
+            return True
         engine.state = "active"
         return condition()
 
     wanted = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w")
-    assert enter(engine, wanted, wait=join_later).actions == ["join"]
+    assert enter(engine, wanted, wait=join_later, probe=open_ports).actions == ["join"]
 
 
 def test_a_join_that_is_refused_is_not_waited_for():
     engine = FakeEngine()
     engine.fail["/swarm/join"] = EngineError(503, "rpc error: invalid join token", "POST /swarm/join")
     with pytest.raises(EngineError, match="invalid join token"):
-        enter(engine, Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="x"), wait=never)
-
-
-def test_a_host_that_does_not_become_active_in_time_is_an_error_that_names_the_ports():
-    with pytest.raises(SwarmProblem, match=r"within 60 s.*192\.0\.2\.1:2377.*7946"):
         enter(
-            FakeEngine(),
-            Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="SWMTKN-w"),
-            wait=never,
+            engine,
+            Membership("192.0.2.2", join_addresses=("192.0.2.1:2377",), join_token="x"),
+            wait=at_once,
+            probe=open_ports,
         )
+
+
+JOIN = Membership("192.0.2.2", join_addresses=("192.0.2.1:2377", "192.0.2.3:2377"), join_token="SWMTKN-w")
+
+
+def stuck(engine):
+    """Waits hold at once, except the one for the membership."""
+
+    def wait(condition, seconds):
+        return condition() and engine.posts == []
+
+    return wait
+
+
+def test_a_host_that_does_not_become_active_names_the_way_back_when_every_port_is_open():
+    engine = FakeEngine()
+    with pytest.raises(SwarmProblem, match=r"within 60 s.*way back.*192\.0\.2\.2 on 7946/tcp.*4789/udp"):
+        enter(engine, JOIN, wait=stuck(engine), probe=open_ports)
+
+
+def test_a_host_that_does_not_become_active_names_each_port_that_is_closed_by_then():
+    engine = FakeEngine()
+
+    def closing(host, port):
+        return "connection refused" if engine.posts and port == 7946 else ""
+
+    with pytest.raises(SwarmProblem, match=r"no TCP connection to 192\.0\.2\.1:7946 \(connection refused\)"):
+        enter(engine, JOIN, wait=stuck(engine), probe=closing)
+
+
+def test_a_host_that_reaches_no_manager_says_which_port_and_does_not_try_to_join():
+    engine = FakeEngine()
+    with pytest.raises(
+        SwarmProblem,
+        match=r"no manager.*192\.0\.2\.1:2377 \(no answer\); 192\.0\.2\.3:2377 \(no answer\).*Nothing was changed",
+    ):
+        enter(engine, JOIN, wait=at_once, probe=lambda _host, _port: "no answer")
+    assert engine.posts == []
+
+
+def test_one_manager_that_answers_is_enough_to_join():
+    tried = []
+
+    def only_the_second(host, port):
+        tried.append((host, port))
+        return "" if host == "192.0.2.3" else "no answer"
+
+    assert enter(FakeEngine(), JOIN, wait=at_once, probe=only_the_second).actions == ["join"]
+    assert tried == [("192.0.2.1", 2377), ("192.0.2.3", 2377), ("192.0.2.3", 7946)]
+
+
+def test_a_closed_gossip_port_is_an_error_before_the_host_joins():
+    engine = FakeEngine()
+    with pytest.raises(SwarmProblem, match=r"not its port 7946/tcp \(no answer\)"):
+        enter(engine, JOIN, wait=at_once, probe=lambda _host, port: "no answer" if port == 7946 else "")
+    assert engine.posts == []
+
+
+def test_check_mode_only_warns_of_a_closed_port_that_the_run_may_open():
+    outcome = enter(FakeEngine(), JOIN, check_mode=True, wait=at_once, probe=lambda _host, _port: "no answer")
+    assert outcome.actions == ["join"]
+    assert "reaches no manager" in outcome.warnings[0]
 
 
 def test_the_token_is_not_in_the_representation_of_a_membership():

@@ -157,7 +157,7 @@ def test_a_refused_change_names_the_node_and_the_reason():
 
 def test_a_node_that_is_down_is_replaced_when_its_host_is_back_under_another_id():
     old, back = make_node("old", "w1", state="down"), make_node("new", "w1")
-    assert plan_replaced([M1, old, back], {"id1", "new"}) == [{"id": "old", "hostname": "w1", "role": "worker"}]
+    assert plan_replaced([M1, old, back], {"id1", "new"}) == ([{"id": "old", "hostname": "w1", "role": "worker"}], [])
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,47 @@ def test_a_node_that_is_down_is_replaced_when_its_host_is_back_under_another_id(
     ids=["it is not down", "its host is not back"],
 )
 def test_a_node_is_not_replaced_when(other):
-    assert plan_replaced([M1, other, make_node("new", "w1")], {"id1", "new"}) == []
+    assert plan_replaced([M1, other, make_node("new", "w1")], {"id1", "new"}) == ([], [])
 
 
 def test_a_node_that_is_down_stays_while_its_host_is_not_ready():
     nodes = [M1, make_node("old", "w1", state="down"), make_node("new", "w1", state="unknown")]
-    assert plan_replaced(nodes, {"id1", "new"}) == []
+    assert plan_replaced(nodes, {"id1", "new"}) == ([], [])
+
+
+def test_a_node_that_is_down_with_another_address_may_be_another_host_and_stays_with_advice():
+    other = make_node("old", "w1", state="down", address="192.0.2.8")
+    removable, kept = plan_replaced([M1, other, make_node("new", "w1", address="192.0.2.9")], {"id1", "new"})
+    assert removable == []
+    assert "docker node rm old" in kept[0]
+
+
+def test_an_address_that_no_engine_knew_proves_nothing_against_a_twin():
+    other = make_node("old", "w1", state="down", address="0.0.0.0")
+    assert plan_replaced([M1, other, make_node("new", "w1", address="192.0.2.9")], {"id1", "new"}).removable
+
+
+def test_a_dead_manager_stays_when_the_others_are_no_majority_without_it():
+    dead = {"state": "down", "reachability": "unreachable"}
+    nodes = [
+        make_node("new", "m1", "manager", address="192.0.2.1"),
+        make_node("old", "m1", "manager", address="192.0.2.1", **dead),
+        make_node("id2", "m2", "manager", address="192.0.2.2", **dead),
+    ]
+    removable, kept = plan_replaced(nodes, {"new"})
+    assert removable == []
+    assert "only 1 of 3 managers can be reached" in kept[0]
+    assert "docker node demote old" in kept[0]
+
+
+def test_a_dead_manager_goes_when_the_others_are_a_majority_without_it():
+    nodes = [
+        make_node("new", "m1", "manager"),
+        make_node("old", "m1", "manager", state="down", reachability="unreachable"),
+        make_node("id2", "m2", "manager", address="192.0.2.2"),
+        make_node("id3", "m3", "manager", address="192.0.2.3"),
+    ]
+    assert plan_replaced(nodes, {"new"}) == ([{"id": "old", "hostname": "m1", "role": "manager"}], [])
 
 
 def test_a_replaced_manager_is_demoted_and_then_removed():
