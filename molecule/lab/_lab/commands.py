@@ -41,7 +41,7 @@ def check_needs(lab: Lab, hosts: t.Sequence[Host]) -> None:
     problems = []
     if os.geteuid() != 0:
         problems.append("network namespaces need root: run this as root")
-    lacking = sorted({TOOLS[tool] for tool in missing_tools(TOOLS)})
+    lacking = needs(lab)
     if lacking:
         problems.append(f"run: apt-get install {' '.join(lacking)}")
     if shutil.which("apt-get") is None:
@@ -52,6 +52,14 @@ def check_needs(lab: Lab, hosts: t.Sequence[Host]) -> None:
         problems.append(f"{_MEMORY} has {free} MiB free, and the hosts may use {wanted}: stop other labs")
     if problems:
         raise LabError("the lab cannot start here:\n  " + "\n  ".join(problems))
+
+
+def needs(lab: Lab) -> list[str]:
+    """Debian packages that the lab needs on this machine and that are missing."""
+    lacking = {TOOLS[tool] for tool in missing_tools(TOOLS)} | kernel.packages(lab.cache)
+    if not Path(image.KEYRING).exists():
+        lacking.add("debian-archive-keyring")
+    return sorted(lacking)
 
 
 def up(lab: Lab, names: list[str]) -> None:

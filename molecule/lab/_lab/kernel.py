@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .run import TOOLS, missing_tools, run, say
+from .run import missing_tools, run, say
 from .settings import HERE, ROOT, LabError
 
 SOURCE_PACKAGE = "linux-source-7.2"
@@ -52,8 +52,19 @@ def find(cache: Path, given: str = "") -> Path:
     candidates = [Path(named)] if named else _prebuilt()
     if candidates:
         return _unpack(candidates[0], cache)
-    built = cache / "kernels" / f"linux-{_digest(*_INPUTS)}-{SOURCE_PACKAGE}"
-    return built if built.exists() else build(built)
+    return _built(cache) if _built(cache).exists() else build(_built(cache))
+
+
+def packages(cache: Path) -> set[str]:
+    """Debian packages that finding a kernel needs here and that this machine lacks."""
+    if os.environ.get("FLOWSTEAD_LAB_KERNEL") or _prebuilt() or _built(cache).exists():
+        return set()
+    lacking = {_BUILD_TOOLS[tool] for tool in missing_tools(_BUILD_TOOLS)}
+    return lacking | {package for header, package in _BUILD_HEADERS.items() if not Path(header).exists()}
+
+
+def _built(cache: Path) -> Path:
+    return cache / "kernels" / f"linux-{_digest(*_INPUTS)}-{SOURCE_PACKAGE}"
 
 
 def _prebuilt() -> list[Path]:
@@ -96,10 +107,6 @@ def build(target: Path) -> Path:
     Raises:
         LabError: a tool is missing, the source cannot be had, or the build failed.
     """
-    lacking = {_BUILD_TOOLS[tool] for tool in missing_tools(_BUILD_TOOLS)}
-    lacking |= {package for header, package in _BUILD_HEADERS.items() if not Path(header).exists()}
-    if lacking:
-        raise LabError(f"to build the kernel, run: apt-get install {' '.join(sorted(lacking))}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="flowstead-kernel.", dir=target.parent) as name:
         work = Path(name)
@@ -156,8 +163,3 @@ def _source(work: Path) -> Path:
         shutil.rmtree(area)
         return next(path for path in work.iterdir() if path.name.startswith("linux-source-"))
     raise LabError(f"the kernel's source package {SOURCE_PACKAGE} cannot be had:{said}")
-
-
-def required() -> dict[str, str]:
-    """Tools that finding a kernel needs, and the packages that have them."""
-    return {"xz": TOOLS["xz"]}
