@@ -5,8 +5,8 @@
 
 PRIVATE to the collection. Pure: no I/O, no Ansible.
 
-Source: RabbitMQ documentation, "Schema Definition Export and Import" and "Passwords" (base64 of a salt of four bytes and
-the SHA-256 of salt and password).
+Source: RabbitMQ documentation, "Schema Definition Export and Import" and "Passwords" (base64 of a salt of four bytes
+and the SHA-256 of salt and password).
 """
 
 from __future__ import annotations
