@@ -47,7 +47,11 @@ ONE_PROBLEM = [
     ({"swarm_address_pools": "10.0.0.0/8"}, "swarm_address_pools", "this has to be a list"),
     # choices
     ({"airflow_image": {"source": "oficial"}}, "airflow_image.source", "Did you mean official?"),
-    ({"local_services_enabled": ["redis", "x"]}, "local_services_enabled[1]", "Choose one of postgresql, redis"),
+    (
+        {"local_services_enabled": ["redis", "x"]},
+        "local_services_enabled[1]",
+        "Choose one of postgresql, redis, rabbitmq",
+    ),
     # required
     ({"airflow_image_registry": {"username": "u"}}, "airflow_image_registry.password", "this is required"),
     ({"docker_engine_registry_cas": [{"src": "x"}]}, "docker_engine_registry_cas[0].registry", "this is required"),
