@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: engine_image
-short_description: Make, check, push or remove one image of a Docker Engine
+short_description: Make, check, pull, push or remove one image of a Docker Engine
 version_added: 0.1.0
 description:
   - Imports a root file system or takes an image that was built under another name, tries commands in it,
@@ -25,10 +25,11 @@ options:
     description:
       - V(inspected) reads and never changes anything.
       - V(present) makes the image from O(directory) or O(source) when the engine has none of this name.
+      - V(pulled) takes it from the registry in its name, where that has it; a registry that does not is no error.
       - V(pushed) pushes it to the registry in its name, unless it was pushed from this engine before.
       - V(absent) removes the name.
     type: str
-    choices: [inspected, present, pushed, absent]
+    choices: [inspected, present, pulled, pushed, absent]
     default: present
   directory:
     description: With O(state=present), a root file system to import.
@@ -53,10 +54,10 @@ options:
     type: dict
     default: {}
   username:
-    description: With O(state=pushed), the registry's user.
+    description: With O(state=pulled) and O(state=pushed), the registry's user.
     type: str
   password:
-    description: With O(state=pushed), the registry's password; it goes to the engine in a request header.
+    description: With O(state=pulled) and O(state=pushed), the registry's password; it goes to the engine in a request header.
     type: str
   docker_socket:
     description: The engine's unix socket.
@@ -122,6 +123,10 @@ data_root_free_mb:
   description: What is free there, in MB.
   returned: O(state=inspected), when the engine answers
   type: int
+in_registry:
+  description: Whether the registry has the image.
+  returned: O(state=pulled), when the engine does not have it
+  type: bool
 digest:
   description: The digest that the registry answered.
   returned: when pushed
@@ -144,7 +149,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.image_st
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["inspected", "present", "pushed", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["inspected", "present", "pulled", "pushed", "absent"], "default": "present"},
     "directory": {"type": "path"},
     "source": {"type": "str"},
     "changes": {"type": "list", "elements": "str", "default": []},
@@ -172,7 +177,7 @@ def main() -> None:
         if not module.check_mode:
             module.fail_json(msg=str(error))
         module.warn(f"{error} Taken as: there is no image yet.")
-        result = {"changed": module.params["state"] in ("present", "pushed"), "exists": False}
+        result = {"changed": module.params["state"] in ("present", "pushed"), "exists": False, "in_registry": False}
     except (EngineError, ImageFailed) as error:
         module.fail_json(msg=f"{name}: {error}")
     if result["changed"]:
@@ -199,6 +204,12 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
         result["changed"] = True
         if not check_mode:
             _make(params, images)
+            found = images.find(name)
+    elif params["state"] == "pulled" and found is None:
+        login = (params["username"] or "", params["password"] or "")
+        result["in_registry"] = result["changed"] = images.in_registry(name, *login)
+        if result["changed"] and not check_mode:
+            images.pull(name, *login)
             found = images.find(name)
     elif params["state"] == "absent" and found is not None:
         result["changed"] = True

@@ -10,7 +10,6 @@ Source for paths and answers: Docker Engine API reference, "Images" and "Contain
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
@@ -25,6 +24,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineUnreachable,
     _UnixConnection,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.images import auth_header, registry_of
 
 #: Seconds that one import or push may take between two signs of life.
 STREAM_TIMEOUT = 600.0
@@ -127,14 +127,37 @@ class ImageStore:
             ImageFailed: when the registry refuses.
         """
         name, _colon, tag = reference.rpartition(":")
-        registry = name.partition("/")[0]
-        login = {"username": username, "password": password, "serveraddress": registry} if username else {}
-        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
+        headers = _sign_in(reference, username, password)
         lines = self._stream(f"/images/{quote(name, safe='/:')}/push?{urlencode({'tag': tag})}", None, headers)
         for line in lines:
             if isinstance(line.get("aux"), dict) and "Digest" in line["aux"]:
                 return str(line["aux"]["Digest"])
         raise ImageFailed(f"The push of {reference} ended without a digest: {lines[-1:]}")
+
+    def in_registry(self, reference: str, username: str, password: str) -> bool:
+        """Whether the registry in a name has it.
+
+        Raises:
+            EngineError: the registry cannot be reached, or refuses the login.
+        """
+        try:
+            self._engine.get(f"/distribution/{reference}/json", headers=_sign_in(reference, username, password))
+        except EngineError as error:
+            # An engine passes on what the registry said, with a status of its own.
+            if error.status == 404 or "manifest unknown" in error.message or "name unknown" in error.message:
+                return False
+            raise
+        return True
+
+    def pull(self, reference: str, username: str, password: str) -> None:
+        """Pull a name from its registry.
+
+        Raises:
+            ImageFailed: when the registry refuses.
+        """
+        name, _colon, tag = reference.rpartition(":")
+        query = urlencode({"fromImage": name, "tag": tag})
+        self._stream(f"/images/create?{query}", None, _sign_in(reference, username, password))
 
     def data_root(self) -> str:
         """The directory in which the engine keeps its images."""
@@ -171,6 +194,13 @@ class ImageStore:
             if "error" in line:
                 raise ImageFailed(f"{label}: {line['error']}")
         return lines
+
+
+def _sign_in(reference: str, username: str, password: str) -> dict[str, str]:
+    """The header by which an engine signs in to the registry of a name."""
+    return auth_header(
+        reference, {registry_of(reference): {"username": username, "password": password}} if username else {}
+    )
 
 
 def free_bytes(path: str) -> int:

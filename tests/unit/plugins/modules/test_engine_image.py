@@ -16,6 +16,7 @@ class Store:
         self.names = dict(names)
         self.ids = set(names.values())
         self.pushed: list[str] = []
+        self.registry: dict[str, str] = {}
         self.tried: list[list[str]] = []
         self.broken: list[str] = []
         self.imports = 0
@@ -53,6 +54,15 @@ class Store:
         assert (username, password) == ("builder", "hidden")
         self.pushed.append(f"{reference.rpartition(':')[0]}@sha256:dd")
         return "sha256:dd"
+
+    def in_registry(self, reference: str, username: str, password: str) -> bool:
+        assert (username, password) == ("builder", "hidden")
+        return reference in self.registry
+
+    def pull(self, reference: str, username: str, password: str) -> None:
+        assert (username, password) == ("builder", "hidden")
+        self.names[reference] = self.registry[reference]
+        self.ids.add(self.registry[reference])
 
     def data_root(self) -> str:
         return "/"
@@ -160,3 +170,30 @@ def test_a_name_is_removed_once() -> None:
     assert NAME in store.names
     assert run(store, state="absent")["changed"]
     assert run(store, state="absent")["changed"] is False
+
+
+def test_an_image_that_the_registry_has_is_taken_from_there() -> None:
+    store = Store()
+    store.registry = {NAME: "sha256:there"}
+    result = run(store, state="pulled", username="builder", password="hidden")
+    assert (result["changed"], result["exists"], result["in_registry"]) == (True, True, True)
+    assert store.names == {NAME: "sha256:there"}
+
+
+def test_an_image_that_the_registry_does_not_have_is_no_error() -> None:
+    store = Store()
+    result = run(store, state="pulled", username="builder", password="hidden")
+    assert (result["changed"], result["exists"], result["in_registry"]) == (False, False, False)
+
+
+def test_an_image_that_the_engine_has_is_not_asked_for() -> None:
+    store = Store(**{NAME: "sha256:old"})
+    store.registry = {NAME: "sha256:there"}
+    assert run(store, state="pulled", username="nobody", password="wrong")["changed"] is False
+
+
+def test_check_mode_predicts_a_pull_and_pulls_nothing() -> None:
+    store = Store()
+    store.registry = {NAME: "sha256:there"}
+    result = run(store, True, state="pulled", username="builder", password="hidden")
+    assert (result["changed"], result["exists"], store.names) == (True, False, {})

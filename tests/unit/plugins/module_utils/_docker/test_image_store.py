@@ -79,6 +79,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if lines is not None:
             return 200, b"\r\n".join(json.dumps(line).encode() for line in lines)
         known: dict[str, tuple[int, bytes]] = {
+            "GET /distribution/registry.example.com:5000/airflow:1/json": (
+                200,
+                b'{"Descriptor": {"digest": "sha256:d"}}',
+            ),
+            "GET /distribution/registry.example.com:5000/airflow:2/json": (404, b'{"message": "manifest unknown"}'),
+            "GET /distribution/registry.example.com:5000/airflow:3/json": (500, b'{"message": "name unknown: no"}'),
+            "GET /distribution/registry.example.com:5000/airflow:4/json": (401, b'{"message": "unauthorized"}'),
             "GET /version": (200, b'{"ApiVersion": "1.41"}'),
             "GET /images/airflow:1/json": (200, b'{"Id": "sha256:feed"}'),
             "POST /images/sha256:feed/tag": (201, b""),
@@ -194,3 +201,29 @@ def test_an_engine_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 
 def test_free_space_is_measured_where_the_directory_would_be(tmp_path: Path) -> None:
     assert free_bytes(str(tmp_path / "not/yet/there")) == pytest.approx(free_bytes(str(tmp_path)), rel=0.2)
+
+
+@pytest.mark.parametrize(("tag", "there"), [("1", True), ("2", False), ("3", False)])
+def test_a_registry_has_an_image_or_not_whatever_status_the_engine_makes_of_it(
+    store: ImageStore, tag: str, there: bool
+) -> None:
+    assert store.in_registry(f"registry.example.com:5000/airflow:{tag}", "builder", "hidden") is there
+
+
+def test_a_registry_that_refuses_the_login_is_an_error_and_no_missing_image(store: ImageStore) -> None:
+    with pytest.raises(EngineError, match="unauthorized"):
+        store.in_registry("registry.example.com:5000/airflow:4", "builder", "wrong")
+
+
+def test_a_pull_names_image_and_tag_and_signs_in(store: ImageStore, server: _Server) -> None:
+    store.pull("registry.example.com:5000/airflow:1", "builder", "hidden")
+    _method, path, query, headers, _body = server.seen[-1]
+    assert (path, query) == ("/images/create", {"fromImage": ["registry.example.com:5000/airflow"], "tag": ["1"]})
+    login = json.loads(base64.urlsafe_b64decode(headers["X-Registry-Auth"]))
+    assert (login["username"], login["serveraddress"]) == ("builder", "registry.example.com:5000")
+
+
+def test_a_pull_that_the_registry_breaks_off_fails(store: ImageStore, server: _Server) -> None:
+    server.import_lines = [{"status": "Pulling"}, {"error": "unexpected EOF"}]
+    with pytest.raises(ImageFailed, match="unexpected EOF"):
+        store.pull("registry.example.com:5000/airflow:1", "", "")
