@@ -63,9 +63,7 @@ def open_tunnel(endpoint: Endpoint) -> Wire:
     raise CheckFailed("proxy", f"the proxy {server.address} refuses to reach {endpoint.address} ({status})", fix)
 
 
-def _covers(
-    entry: str, name: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int
-) -> bool:
+def _covers(entry: str, name: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
     if entry == "*":
         return True
     network = _network(entry)

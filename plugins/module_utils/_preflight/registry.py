@@ -53,7 +53,9 @@ def check_registry(endpoint: Endpoint) -> dict[str, t.Any]:
     _judge(endpoint, answer)
     warnings = []
     if how == "none" and endpoint.password:
-        warnings.append(f"{endpoint.variable}: {endpoint.address} asks nobody for a login; the given one was not checked.")
+        warnings.append(
+            f"{endpoint.variable}: {endpoint.address} asks nobody for a login; the given one was not checked."
+        )
     return {"authentication": how, "warnings": warnings}
 
 
@@ -170,7 +172,7 @@ def _talk(wire: Wire, path: str, headers: t.Mapping[str, str]) -> Answer:
     except http.client.BadStatusLine as error:
         if isinstance(error, http.client.RemoteDisconnected):
             raise wire.broken(None) from error
-        if not endpoint.tls and "\x15\x03" in error.line:
+        if not endpoint.tls and "\x15\x03" in str(error.args[0]):
             raise _encrypted(endpoint) from error
         raise _foreign(endpoint, "it does not speak HTTP") from error
     except http.client.HTTPException as error:
@@ -211,7 +213,7 @@ def _refused(endpoint: Endpoint, answer: Answer, where: str) -> CheckFailed:
     return CheckFailed(
         "password",
         f"{where} refuses the login of user {endpoint.user} ({answer.status}{_said(answer)})",
-        "set the right user and password; a token may have expired or been revoked, or may lack the right to this registry",
+        "set the right user and password; a token may have expired, or may not be for this registry",
     )
 
 

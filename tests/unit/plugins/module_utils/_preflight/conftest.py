@@ -30,7 +30,7 @@ class Certificates:
     def context(self, *names: str, days: int = 1) -> ssl.SSLContext:
         """A server's context with a certificate for ``names`` that ends in ``days``."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate("server", key, self.authority_key, self.authority, names, days)
+        certificate = _certificate("server", key, self.authority_key, self.authority, names=names, days=days)
         path = self.directory / f"{names[0]}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -46,6 +46,7 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
     issuer: x509.Certificate | None,
+    *,
     names: t.Sequence[str] = (),
     days: int = 1,
 ) -> x509.Certificate:

@@ -14,6 +14,9 @@ USER, PASSWORD, TOKEN = "deploy", "let-me-in:1", "token-for-deploy"
 LOGIN = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
+Answer = tuple[int, dict[str, str], bytes]
+
+
 class Registry:
     """``challenge`` is the WWW-Authenticate header; empty lets everybody in. ``fixed`` answers everything alike."""
 
@@ -21,16 +24,16 @@ class Registry:
         self,
         context: ssl.SSLContext | None = None,
         challenge: str = 'Basic realm="registry"',
-        fixed: tuple[int, dict[str, str], bytes] | None = None,
-        token_service: str = "registry.test",
+        fixed: Answer | None = None,
     ) -> None:
         self.challenge = challenge
         self.fixed = fixed
-        self.token_service = token_service
         self.asked: list[str] = []
         self.server = _Server(("127.0.0.1", 0), _handler(self))
         if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self.server.server_address[1])
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
@@ -40,25 +43,27 @@ class Registry:
         self.server.server_close()
         self.thread.join(5)
 
-    def answer(self, target: str, login: str) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, target: str, login: str) -> Answer:
         """One request, judged."""
         self.asked.append(target)
         if self.fixed:
             return self.fixed
         url = urlsplit(target)
-        if url.path == "/v2/":
-            wanted = f"Bearer {TOKEN}" if self.challenge.startswith("Bearer") else LOGIN
-            if not self.challenge or login == wanted:
-                return 200, {}, b"{}"
-            return 401, {"WWW-Authenticate": self.challenge}, _errors("UNAUTHORIZED", "authentication required")
-        if url.path == "/token":
-            query = parse_qs(url.query)
-            if query.get("service") != [self.token_service]:
-                return 400, {}, b"no such service"
-            if login != LOGIN or query.get("account") != [USER]:
-                return 401, {}, _errors("UNAUTHORIZED", "incorrect username or password")
-            return 200, {}, json.dumps({"token": TOKEN}).encode()
-        return 404, {}, b"not found"
+        doors = {"/v2/": self._enter, "/token": self._give_token}
+        return doors[url.path](parse_qs(url.query), login) if url.path in doors else (404, {}, b"not found")
+
+    def _enter(self, _query: t.Mapping[str, list[str]], login: str) -> Answer:
+        wanted = f"Bearer {TOKEN}" if self.challenge.startswith("Bearer") else LOGIN
+        if not self.challenge or login == wanted:
+            return 200, {}, b"{}"
+        return 401, {"WWW-Authenticate": self.challenge}, _errors("UNAUTHORIZED", "authentication required")
+
+    def _give_token(self, query: t.Mapping[str, list[str]], login: str) -> Answer:
+        if query.get("service") != ["registry.test"]:
+            return 400, {}, b"no such service"
+        if login != LOGIN or query.get("account") != [USER]:
+            return 401, {}, _errors("UNAUTHORIZED", "incorrect username or password")
+        return 200, {}, json.dumps({"token": TOKEN}).encode()
 
 
 class _Server(http.server.ThreadingHTTPServer):

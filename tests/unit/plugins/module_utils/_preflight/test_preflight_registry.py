@@ -10,7 +10,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.endpo
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.problems import Problem
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.registry import parse_challenge
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.wire import Endpoint
-
 from conftest import Certificates
 from registry_double import PASSWORD, USER, Registry
 
@@ -178,20 +177,20 @@ def test_a_port_on_which_nothing_listens_is_the_port(closed_port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "field", "words"),
+    ("answer", "field", "words"),
     [
-        (404, {}, b"", "host", "is no image registry: it answers 404"),
-        (302, {"Location": "/login"}, b"", "host", "is no image registry: it answers 302"),
-        (429, {"Retry-After": "60"}, b"", "user", "says to wait 60 s"),
-        (403, {}, b'{"errors":[{"code":"DENIED","message":"blocked"}]}', "password", "(403, blocked)"),
-        (503, {}, b"", "host", "is ill: it answers 503"),
-        (401, {"WWW-Authenticate": "Negotiate"}, b"", "host", "in a way that engines do not know (negotiate)"),
+        ((404, {}, b""), "host", "is no image registry: it answers 404"),
+        ((302, {"Location": "/login"}, b""), "host", "is no image registry: it answers 302"),
+        ((429, {"Retry-After": "60"}, b""), "user", "says to wait 60 s"),
+        ((403, {}, b'{"errors":[{"code":"DENIED","message":"blocked"}]}'), "password", "(403, blocked)"),
+        ((503, {}, b""), "host", "is ill: it answers 503"),
+        ((401, {"WWW-Authenticate": "Negotiate"}, b""), "host", "in a way that engines do not know (negotiate)"),
     ],
 )
 def test_other_answers_are_told_apart(
-    start: Start, status: int, headers: dict[str, str], body: bytes, field: str, words: str
+    start: Start, answer: tuple[int, dict[str, str], bytes], field: str, words: str
 ) -> None:
-    found = problem(endpoint(start(fixed=(status, headers, body)).port, tls=False))
+    found = problem(endpoint(start(fixed=answer).port, tls=False))
 
     assert found.variable == f"airflow_image_registry.{field}"
     assert words in found.problem
