@@ -57,7 +57,7 @@ options:
     description: With O(state=pulled) and O(state=pushed), the registry's user.
     type: str
   password:
-    description: With O(state=pulled) and O(state=pushed), the registry's password; it goes to the engine in a request header.
+    description: With O(state=pulled) and O(state=pushed), the registry's password; it goes to the engine in a header.
     type: str
   docker_socket:
     description: The engine's unix socket.

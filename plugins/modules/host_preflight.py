@@ -11,8 +11,9 @@ module: host_preflight
 short_description: Check a host, and the services it has to reach, before a deploy
 version_added: 0.1.0
 description:
-  - Looks at ports, memory, disk, architecture and commands of the host, and logs in to the database and the broker
-    from this host, with the credentials, the TLS settings and the protocol that Airflow will use.
+  - Looks at ports, memory, disk, architecture, distribution, Python, clock and commands of the host, and logs in to the
+    database, the broker and the image registry from this host, with the credentials, the TLS settings and the protocol
+    that Airflow and the engine will use.
   - Reports every problem at once, each with the variable, its value (never a secret's) and what to do.
   - Changes nothing, on the host or in the services.
 author:
@@ -83,6 +84,16 @@ options:
     type: list
     elements: str
     default: []
+  distributions:
+    description: Distributions that are fine, as C(ID) in C(/etc/os-release) says them. Empty means any.
+    type: list
+    elements: str
+    default: []
+  controller_time:
+    description:
+      - The controller's clock when it sent the task, in seconds since 1970 (C(now(\).timestamp(\))).
+      - It comes back beside this host's clock, for the filter P(flowstead.airflow.preflight_verdict#filter).
+    type: float
   commands:
     description: Commands that must exist on the host.
     type: list
@@ -105,7 +116,7 @@ options:
       protocol:
         description: What it speaks. V(tcp) only connects.
         type: str
-        choices: [postgresql, redis, rabbitmq, tcp]
+        choices: [postgresql, redis, rabbitmq, registry, tcp]
         required: true
       host:
         description: Name or address.
@@ -142,6 +153,19 @@ options:
           - Empty means those that the host trusts.
         type: str
         default: ""
+      proxy:
+        description: Forward proxy for V(registry), C(http://[user:password@]host:port). Empty means none.
+        type: str
+        default: ""
+      no_proxy:
+        description: Names, addresses and networks that are reached without it, as an engine reads C(NO_PROXY).
+        type: list
+        elements: str
+        default: []
+      variables:
+        description: Inventory variable of a field, where it is not O(endpoints[].variable) with the field behind it.
+        type: dict
+        default: {}
   timeout:
     description:
       - Seconds that one step of the conversation with an endpoint may take.
@@ -181,6 +205,14 @@ EXAMPLES = r"""
         password: "{{ airflow_database.password }}"
         database: airflow
         sslmode: verify-full
+      - name: image registry
+        variable: airflow_image_registry
+        protocol: registry
+        host: registry.example.com
+        port: 443
+        tls: true
+        user: deploy
+        password: "{{ airflow_image_registry.password }}"
 """
 
 RETURN = r"""
@@ -221,6 +253,16 @@ endpoints:
       version: "16.4"
       max_connections: 200
       warnings: []
+platform:
+  description: What the host is. C(architecture) as C(uname -m) says it, C(distribution) as a person calls it.
+  returned: always
+  type: dict
+  sample: {architecture: x86_64, distribution: "Debian GNU/Linux 13 (trixie)", python: "3.13"}
+clock:
+  description: O(controller_time) as C(controller) and this host's clock as C(host), in seconds since 1970.
+  returned: when O(controller_time) is given
+  type: dict
+  sample: {controller: 1794000000.5, host: 1794000000.9}
 memory:
   description: MiB available now (C(available_mb)) and used by the running stack (C(stack_mb)).
   returned: when O(memory_mb) is given
@@ -229,6 +271,8 @@ memory:
 """
 
 import platform
+import sys
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -244,7 +288,10 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.host 
     check_architecture,
     check_commands,
     check_disk,
+    check_distribution,
     check_memory,
+    check_python,
+    read_release,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.ports import (
     Port,
@@ -282,6 +329,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         },
     },
     "architectures": {"type": "list", "elements": "str", "default": []},
+    "distributions": {"type": "list", "elements": "str", "default": []},
+    "controller_time": {"type": "float"},
     "commands": {"type": "list", "elements": "str", "default": []},
     "endpoints": {
         "type": "list",
@@ -290,7 +339,11 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "name": {"type": "str", "required": True},
             "variable": {"type": "str", "required": True},
-            "protocol": {"type": "str", "required": True, "choices": ["postgresql", "redis", "rabbitmq", "tcp"]},
+            "protocol": {
+                "type": "str",
+                "required": True,
+                "choices": ["postgresql", "redis", "rabbitmq", "registry", "tcp"],
+            },
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "default": ""},
@@ -303,6 +356,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
                 "choices": ["disable", "require", "verify-ca", "verify-full"],
             },
             "ca_certificate": {"type": "str", "default": ""},
+            "proxy": {"type": "str", "default": "", "no_log": True},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
+            "variables": {"type": "dict", "default": {}},
         },
     },
     "timeout": {"type": "float", "default": 5.0},
@@ -338,11 +394,21 @@ def look_into_docker(socket_path: str, stack: str) -> DockerView:
 def check_host(params: t.Mapping[str, t.Any]) -> tuple[list[Problem], dict[str, t.Any]]:
     """Everything but the endpoints: the problems, and what else is worth returning."""
     problems: list[Problem] = []
-    facts: dict[str, t.Any] = {}
+    release = read_release()
+    version = sys.version_info[:2]
+    facts: dict[str, t.Any] = {
+        "platform": {
+            "architecture": platform.machine(),
+            "distribution": release.get("PRETTY_NAME", ""),
+            "python": ".".join(str(part) for part in version),
+        }
+    }
     wanted = params["memory_mb"]
     docker = DockerView({}, 0)
     if params["ports"] or wanted is not None:
         docker = look_into_docker(params["docker_socket"], params["stack_name"])
+    problems += check_distribution(params["distributions"], release)
+    problems += check_python(version, sys.executable)
     problems += check_architecture(params["architectures"], platform.machine())
     problems += check_commands(params["commands"])
     if params["ports"]:
@@ -358,9 +424,12 @@ def check_host(params: t.Mapping[str, t.Any]) -> tuple[list[Problem], dict[str, 
 
 def main() -> None:
     """Run all checks and exit once."""
+    arrival = time.time()
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     problems, facts = check_host(params)
+    if params["controller_time"] is not None:
+        facts["clock"] = {"controller": params["controller_time"], "host": arrival}
     endpoints, more = check_endpoints([Endpoint(timeout=params["timeout"], **one) for one in params["endpoints"]])
     problems += more
     for endpoint in endpoints:

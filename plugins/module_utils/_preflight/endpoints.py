@@ -15,12 +15,14 @@ from .postgresql import check_postgresql
 from .problems import CheckFailed, Problem
 from .rabbitmq import check_rabbitmq
 from .redis import check_redis
+from .registry import check_registry
 from .wire import Endpoint, check_tcp
 
 CHECKS: t.Mapping[str, t.Callable[[Endpoint], dict[str, t.Any]]] = {
     "postgresql": check_postgresql,
     "redis": check_redis,
     "rabbitmq": check_rabbitmq,
+    "registry": check_registry,
     "tcp": check_tcp,
 }
 
@@ -97,13 +99,14 @@ def _problem(endpoint: Endpoint, error: CheckFailed) -> Problem:
         "tls": str(endpoint.tls).lower(),
         "password": "a secret",
         "ca_certificate": "given" if endpoint.ca_certificate else "empty",
+        "proxy": "given",
     }
     name = error.field
     if name == "tls" and endpoint.protocol == "postgresql":
         name = "sslmode"
     return Problem(
         check=endpoint.protocol,
-        variable=f"{endpoint.variable}.{name}",
+        variable=endpoint.variables.get(name) or f"{endpoint.variable}.{name}",
         value=values.get(name) or "empty",
         problem=f"{endpoint.name}: {error.problem}",
         fix=error.fix,

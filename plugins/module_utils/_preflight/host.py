@@ -1,16 +1,17 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host has to offer: memory, disk, architecture, commands.
+"""What a host is and has to offer: memory, disk, architecture, distribution, Python, commands.
 
 PRIVATE to the collection.
 
-Source: proc(5) for /proc/meminfo, statvfs(3).
+Source: proc(5) for /proc/meminfo, statvfs(3), os-release(5).
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import typing as t
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pathlib import Path
 from .problems import Problem
 
 MIB = 1024 * 1024
+#: What the modules of this collection need on a host.
+OLDEST_PYTHON = (3, 9)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def check_disk(spaces: t.Sequence[Space], free: t.Callable[[str], tuple[int, int
                 variable=group[0][0].variable,
                 value=", ".join(space.path for space, _parent in group),
                 problem=f"{paths}{together}; {available[device]} MiB are free at {where}",
-                fix=f"free {wanted - available[device]} MiB on the file system of {where}, or enlarge it",
+                fix=f"free {wanted - available[device]} MiB on the file system of {where}, enlarge it, "
+                "or take another path",
             )
         )
     return problems
@@ -115,12 +119,64 @@ def check_architecture(allowed: t.Sequence[str], machine: str) -> list[Problem]:
     return [
         Problem(
             check="architecture",
-            variable="architectures",
-            value=machine,
+            variable="airflow_architectures",
+            value=", ".join(allowed),
             problem=f"this host is {machine}; the image exists for {', '.join(allowed)}",
             fix="take another host, or an image for this architecture",
         )
     ]
+
+
+def check_distribution(allowed: t.Sequence[str], release: t.Mapping[str, str]) -> list[Problem]:
+    """The host's distribution is one that the collection installs on.
+
+    Args:
+        allowed: as ``ID`` of os-release(5) says them; empty means any.
+        release: what :func:`read_release` found.
+    """
+    name = release.get("ID", "linux")
+    if not allowed or name in allowed:
+        return []
+    called = release.get("PRETTY_NAME") or name
+    return [
+        Problem(
+            check="distribution",
+            variable="inventory",
+            value=called,
+            problem=f"this host runs {called}; this collection installs on {', '.join(allowed)}",
+            fix="take the host out of the groups swarm_managers and swarm_workers, or install one of these on it",
+        )
+    ]
+
+
+def check_python(version: tuple[int, int], executable: str) -> list[Problem]:
+    """The Python that Ansible uses on this host is new enough."""
+    if version >= OLDEST_PYTHON:
+        return []
+    found, wanted = (".".join(str(part) for part in one) for one in (version, OLDEST_PYTHON))
+    return [
+        Problem(
+            check="python",
+            variable="ansible_python_interpreter",
+            value=executable,
+            problem=f"Ansible uses Python {found} on this host; the collection needs {wanted} or newer",
+            fix="install a newer Python there and name it in ansible_python_interpreter",
+        )
+    ]
+
+
+def read_release(path: str = "/etc/os-release") -> dict[str, str]:
+    """The host's os-release file; empty where there is none."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            found[name] = " ".join(shlex.split(value))
+    return found
 
 
 def check_commands(commands: t.Sequence[str]) -> list[Problem]:

@@ -24,12 +24,15 @@ class Endpoint:
     Attributes:
         name: how a person calls it, for example ``metadata database``.
         variable: the inventory variable that describes it.
-        protocol: ``postgresql``, ``redis``, ``rabbitmq`` or ``tcp``.
+        protocol: ``postgresql``, ``redis``, ``rabbitmq``, ``registry`` or ``tcp``.
         database: name of the database, number of the Redis database, or virtual host.
         sslmode: libpq's ``disable``, ``require``, ``verify-ca`` or ``verify-full``; PostgreSQL only.
         tls: whether the connection is encrypted; every other protocol.
         ca_certificate: PEM text; empty means the authorities the host trusts.
         timeout: seconds that one step of the conversation may take.
+        proxy: address of a forward proxy, ``http://[user:password@]host:port``; registries only.
+        no_proxy: hosts and networks that are reached without it.
+        variables: field to the variable that sets it, where that is not ``<variable>.<field>``.
     """
 
     name: str
@@ -44,6 +47,9 @@ class Endpoint:
     sslmode: str = "verify-full"
     ca_certificate: str = ""
     timeout: float = 5.0
+    proxy: str = field(default="", repr=False)
+    no_proxy: t.Sequence[str] = ()
+    variables: t.Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -74,7 +80,7 @@ class Wire:
         try:
             self.connection.sendall(data)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
 
     def read(self, count: int) -> bytes:
         """Exactly ``count`` bytes.
@@ -111,7 +117,7 @@ class Wire:
         except ssl.SSLError as error:
             raise _no_tls(error, self.endpoint) from error
         except OSError as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
 
     def close(self) -> None:
         """Close without ceremony."""
@@ -121,14 +127,15 @@ class Wire:
         try:
             chunk = self.connection.recv(65536)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self.broken(error) from error
         if not chunk:
-            raise self._broken(None)
+            raise self.broken(None)
         if len(self._buffer) > 1 << 20:
             raise _foreign(self.endpoint)
         self._buffer += chunk
 
-    def _broken(self, error: OSError | None) -> CheckFailed:
+    def broken(self, error: OSError | None) -> CheckFailed:
+        """What to say when the connection fails after it stood; None when the other side closed it."""
         if isinstance(error, socket.timeout):
             return CheckFailed(
                 "port",
@@ -145,7 +152,13 @@ class Wire:
         )
 
 
-_SPOKEN = {"postgresql": "PostgreSQL", "redis": "Redis", "rabbitmq": "RabbitMQ", "tcp": "the service"}
+_SPOKEN = {
+    "postgresql": "PostgreSQL",
+    "redis": "Redis",
+    "rabbitmq": "RabbitMQ",
+    "registry": "an image registry",
+    "tcp": "the service",
+}
 
 
 def connect(endpoint: Endpoint) -> Wire:

@@ -67,7 +67,7 @@ def test_all_problems_are_told_at_once(run: t.Callable[..., dict[str, t.Any]], t
 
     assert result["failed"]
     assert [problem["variable"] for problem in result["problems"]] == [
-        "architectures",
+        "airflow_architectures",
         "commands",
         "airflow_components.api_server.port",
         "airflow_components",
@@ -89,3 +89,30 @@ def test_the_documentation_names_the_same_options_as_the_code() -> None:
     assert set(documented) == set(host_preflight.ARGUMENT_SPEC)
     for name, spec in host_preflight.ARGUMENT_SPEC.items():
         assert set(documented[name].get("suboptions", {})) == set(spec.get("options", {})), name
+
+
+def test_it_tells_what_the_host_is_and_what_its_clock_says(run: t.Callable[..., dict[str, t.Any]]) -> None:
+    result = run(controller_time=1000.5)
+
+    assert result["platform"]["architecture"] == platform.machine()
+    assert result["clock"]["controller"] == 1000.5
+    assert result["clock"]["host"] > 1_700_000_000
+
+
+def test_secrets_of_a_registry_are_not_told(run: t.Callable[..., dict[str, t.Any]]) -> None:
+    result = run(
+        endpoints=[
+            {
+                "name": "image registry",
+                "variable": "airflow_image_registry",
+                "protocol": "registry",
+                "host": "registry.invalid",
+                "port": 443,
+                "password": "hidden-secret",
+                "proxy": "http://me:hidden-proxy-secret@127.0.0.1:1",
+            }
+        ]
+    )
+
+    assert result["failed"]
+    assert "hidden" not in json.dumps(result)

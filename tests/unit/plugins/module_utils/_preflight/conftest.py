@@ -27,10 +27,10 @@ class Certificates:
         self.authority = _certificate("Test CA", self.authority_key, self.authority_key, None)
         self.ca_pem = self.authority.public_bytes(serialization.Encoding.PEM).decode()
 
-    def context(self, *names: str) -> ssl.SSLContext:
-        """A server's context with a certificate for ``names``."""
+    def context(self, *names: str, days: int = 1) -> ssl.SSLContext:
+        """A server's context with a certificate for ``names`` that ends in ``days``."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate("server", key, self.authority_key, self.authority, names)
+        certificate = _certificate("server", key, self.authority_key, self.authority, names=names, days=days)
         path = self.directory / f"{names[0]}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -46,7 +46,9 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
     issuer: x509.Certificate | None,
+    *,
     names: t.Sequence[str] = (),
+    days: int = 1,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -56,8 +58,8 @@ def _certificate(
         .issuer_name(issuer.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=2))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if names:

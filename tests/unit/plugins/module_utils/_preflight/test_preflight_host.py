@@ -15,7 +15,10 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.host 
     check_architecture,
     check_commands,
     check_disk,
+    check_distribution,
     check_memory,
+    check_python,
+    read_release,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.ports import (
     Listener,
@@ -197,3 +200,28 @@ def test_the_message_numbers_all_problems_with_variable_and_fix() -> None:
         "2. b (/srv): full",
         "   Fix: free",
     ]
+
+
+def test_an_unsupported_distribution_is_named(tmp_path: Path) -> None:
+    (tmp_path / "os-release").write_text('ID=fedora\n# a comment\nPRETTY_NAME="Fedora Linux 43 (Server Edition)"\n')
+
+    (problem,) = check_distribution(["debian", "ubuntu"], read_release(str(tmp_path / "os-release")))
+
+    assert (
+        problem.problem == "this host runs Fedora Linux 43 (Server Edition); this collection installs on debian, ubuntu"
+    )
+    assert check_distribution(["fedora"], {"ID": "fedora"}) == check_distribution([], {}) == []
+
+
+def test_a_host_without_an_os_release_is_no_debian(tmp_path: Path) -> None:
+    (problem,) = check_distribution(["debian"], read_release(str(tmp_path / "os-release")))
+
+    assert problem.value == "linux"
+
+
+def test_a_python_that_is_too_old_is_named() -> None:
+    (problem,) = check_python((3, 8), "/usr/bin/python3.8")
+
+    assert (problem.variable, problem.value) == ("ansible_python_interpreter", "/usr/bin/python3.8")
+    assert "uses Python 3.8 on this host; the collection needs 3.9" in problem.problem
+    assert check_python((3, 9), "python3") == []
