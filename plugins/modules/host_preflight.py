@@ -103,9 +103,11 @@ options:
         type: str
         required: true
       protocol:
-        description: What it speaks. V(tcp) only connects.
+        description:
+          - What it speaks. V(tcp) only connects.
+          - V(nfs) walks to the exported directory. Nothing is mounted, and the host needs no package.
         type: str
-        choices: [postgresql, redis, rabbitmq, tcp]
+        choices: [postgresql, redis, rabbitmq, nfs, tcp]
         required: true
       host:
         description: Name or address.
@@ -142,6 +144,21 @@ options:
           - Empty means those that the host trusts.
         type: str
         default: ""
+      path:
+        description: The exported directory. NFS only.
+        type: str
+        default: /
+      version:
+        description: Version of NFS that the mount will ask for. NFS only.
+        type: str
+        choices: ["4.1", "4.2"]
+        default: "4.1"
+      reserved_port:
+        description:
+          - Come from a port below 1024, as a mount with C(resvport) does. NFS only.
+          - Without it, an export that insists on such a port is a problem, as for a mount with C(noresvport).
+        type: bool
+        default: false
   timeout:
     description:
       - Seconds that one step of the conversation with an endpoint may take.
@@ -181,6 +198,16 @@ EXAMPLES = r"""
         password: "{{ airflow_database.password }}"
         database: airflow
         sslmode: verify-full
+
+- name: Ask whether this host may mount an export
+  flowstead.airflow.host_preflight:
+    endpoints:
+      - name: DAG share
+        variable: dag_share_nfs
+        protocol: nfs
+        host: nfs.example.com
+        port: 2049
+        path: /export/dags
 """
 
 RETURN = r"""
@@ -257,6 +284,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.probl
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.stack import memory_mb, publishers
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.wire import Endpoint
 
+PROTOCOLS = ["postgresql", "redis", "rabbitmq", "nfs", "tcp"]
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "ports": {
         "type": "list",
@@ -290,7 +318,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "name": {"type": "str", "required": True},
             "variable": {"type": "str", "required": True},
-            "protocol": {"type": "str", "required": True, "choices": ["postgresql", "redis", "rabbitmq", "tcp"]},
+            "protocol": {"type": "str", "required": True, "choices": PROTOCOLS},
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "default": ""},
@@ -303,6 +331,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
                 "choices": ["disable", "require", "verify-ca", "verify-full"],
             },
             "ca_certificate": {"type": "str", "default": ""},
+            "path": {"type": "str", "default": "/"},
+            "version": {"type": "str", "default": "4.1", "choices": ["4.1", "4.2"]},
+            "reserved_port": {"type": "bool", "default": False},
         },
     },
     "timeout": {"type": "float", "default": 5.0},
