@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from . import mark
 from .explain import explain_mount, explain_sight, explain_silence
 from .mounts import Mount, mount_at
-from .options import compare
+from .options import compare, flags_of
 from .planning import Plan, Record, ShareError, make_plan, refuse_conflicts, refuse_content, refuse_users, some
 from .settings import Share
 from .system import RECORD, System
@@ -238,6 +238,10 @@ class Keeper:
             return
         if plan.mount == "replace":
             self._must(["umount", share.path], 60, f"nothing was changed; see who uses it: fuser -vm {share.path}")
+        elif plan.mount == "remount":
+            # The kernel keeps the other options, and mount.nfs refuses to be told them a second time.
+            flags = ",".join(flags_of(share.options))
+            self._must(["mount", "-o", f"remount,{flags}", share.path], 60, "nothing was changed; see dmesg")
         for path, text in plan.write.items():
             system.write(path, text)
         for path in plan.delete:
@@ -252,9 +256,6 @@ class Keeper:
             self._remember(kept)
             advice = f"{RETRY} keeps trying; see: journalctl -u '{self._unit}' -n 20"
             self._must(["systemctl", "start", self._unit], share.mount_seconds + 30, advice)
-        elif plan.mount == "remount":
-            options = ",".join(one for one in share.options if one != "_netdev")
-            self._must(["mount", "-o", f"remount,{options}", share.path], 60, "the next boot has the options")
         self._remember(kept)
         if share.remote:
             self._settle(bool(kept.get("protected")))

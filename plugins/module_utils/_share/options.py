@@ -149,3 +149,8 @@ def _equal(name: str, wanted: str, live: str) -> bool:
 def remountable(before: t.Sequence[str], after: t.Sequence[str]) -> bool:
     """Whether two lists of options differ in nothing but flags that a running mount takes over."""
     return all(option.partition("=")[0] in _FLAGS for option in set(before) ^ set(after))
+
+
+def flags_of(options: t.Sequence[str]) -> list[str]:
+    """Those options that a running mount takes over."""
+    return [option for option in options if option in _FLAGS]
