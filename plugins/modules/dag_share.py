@@ -135,7 +135,7 @@ options:
   retry_seconds:
     description: Seconds between attempts after one failed at boot.
     type: int
-    default: 15
+    default: 10
   units:
     description: Units of systemd that must not run without the share. They need not exist yet.
     type: list
@@ -218,7 +218,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "id": {"type": "str", "default": ""},
     "sentinel_create": {"type": "bool", "default": True},
     "mount_seconds": {"type": "int", "default": 30},
-    "retry_seconds": {"type": "int", "default": 15},
+    "retry_seconds": {"type": "int", "default": 10},
     "units": {"type": "list", "elements": "str", "default": ["docker.service"]},
 }
 

@@ -21,9 +21,13 @@ _MOUNT = (
     (
         "Operation not permitted",
         "the server does not take clients from ports above 1023: add resvport to dag_share_nfs.options, or export it "
-        "with the option insecure",
+        "with the option insecure. Where resvport is there already, another mount from this server keeps its old "
+        "connection: unmount that first",
     ),
-    ("No such file or directory", "the server has no such export: correct dag_share_nfs.path"),
+    (
+        "No such file or directory",
+        "the server has no such export, or not for this host: correct dag_share_nfs.path, or /etc/exports there",
+    ),
     ("Connection refused", "nothing listens there: start the NFS server, or correct dag_share_nfs.host"),
     ("timed out", "the server does not answer: open TCP port 2049 for this host, or correct dag_share_nfs.host"),
     ("No route to host", "correct dag_share_nfs.host, or the routes of this host"),

@@ -61,7 +61,7 @@ class Share:
     share_id: str = ""
     create_mark: bool = True
     mount_seconds: int = 30
-    retry_seconds: int = 15
+    retry_seconds: int = 10
     units: tuple[str, ...] = ("docker.service",)
 
     @property
@@ -110,7 +110,7 @@ def read_settings(settings: Settings) -> Share:
         nfs = settings["nfs"]
         host = f"[{nfs['host']}]" if ":" in nfs["host"] else nfs["host"]
         what = f"{host}:{_tidy(nfs.get('path') or '/')}"
-        options = nfs_options(nfs.get("version") or "4.1", nfs.get("port") or 2049, nfs.get("options") or (), writable)
+        options = nfs_options(nfs.get("version") or "4.1", nfs.get("port", 2049), nfs.get("options") or (), writable)
     elif kind == "efs":
         efs = settings["efs"]
         what = f"{efs['file_system']}:{_tidy(efs.get('path') or '/')}"
@@ -125,7 +125,7 @@ def read_settings(settings: Settings) -> Share:
         share_id=settings.get("id") or "",
         create_mark=settings.get("sentinel_create", True),
         mount_seconds=settings.get("mount_seconds", 30),
-        retry_seconds=settings.get("retry_seconds", 15),
+        retry_seconds=settings.get("retry_seconds", 10),
         units=tuple(settings.get("units", ("docker.service",))),
     )
 
@@ -155,7 +155,7 @@ def _check_nfs(reader: _Reader, nfs: Settings) -> None:
         )
     if (nfs.get("version") or "4.1") not in _VERSIONS:
         reader.add("nfs.version", "the share needs NFSv4.1 or newer", f"Use {' or '.join(_VERSIONS)}, in quotes")
-    if not 1 <= (nfs.get("port") or 2049) <= 65535:
+    if not 1 <= nfs.get("port", 2049) <= 65535:
         reader.add("nfs.port", "this is no port", "Use 2049, unless the server listens elsewhere")
     _check_options(reader, "nfs.options", nfs.get("options") or ())
 

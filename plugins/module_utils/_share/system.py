@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import typing as t
@@ -52,21 +53,22 @@ class System:
         return any(os.access(os.path.join(directory, name), os.X_OK) for directory in _PATH.split(":"))
 
     def run(self, command: t.Sequence[str], seconds: float) -> Ran:
-        """Run a command to its end, or kill it."""
-        environment = {**os.environ, "LC_ALL": "C", "PATH": _PATH}
+        """Run a command to its end, or kill it with all that it started: mount(8) leaves the work to mount.nfs."""
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C", "PATH": _PATH},
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                check=False,
-                env=environment,
-            )
+            output, _error = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             return Ran(124, f"no end within {seconds:g} s")
-        return Ran(done.returncode, done.stdout.decode(errors="replace").strip())
+        return Ran(process.returncode, output.decode(errors="replace").strip())
 
     def read(self, path: str) -> str | None:
         """The text of a file, None where there is none."""
