@@ -114,9 +114,11 @@ options:
         type: str
         required: true
       protocol:
-        description: What it speaks. V(tcp) only connects.
+        description:
+          - What it speaks. V(tcp) only connects.
+          - V(nfs) walks to the exported directory. Nothing is mounted, and the host needs no package.
         type: str
-        choices: [postgresql, redis, rabbitmq, registry, tcp]
+        choices: [postgresql, redis, rabbitmq, registry, nfs, tcp]
         required: true
       host:
         description: Name or address.
@@ -166,6 +168,21 @@ options:
         description: Inventory variable of a field, where it is not O(endpoints[].variable) with the field behind it.
         type: dict
         default: {}
+      path:
+        description: The exported directory. NFS only.
+        type: str
+        default: /
+      version:
+        description: Version of NFS that the mount will ask for. NFS only.
+        type: str
+        choices: ["4.1", "4.2"]
+        default: "4.1"
+      reserved_port:
+        description:
+          - Come from a port below 1024, as a mount with C(resvport) does. NFS only.
+          - Without it, an export that insists on such a port is a problem, as for a mount with C(noresvport).
+        type: bool
+        default: false
   timeout:
     description:
       - Seconds that one step of the conversation with an endpoint may take.
@@ -213,6 +230,16 @@ EXAMPLES = r"""
         tls: true
         user: deploy
         password: "{{ airflow_image_registry.password }}"
+
+- name: Ask whether this host may mount an export
+  flowstead.airflow.host_preflight:
+    endpoints:
+      - name: DAG share
+        variable: dag_share_nfs
+        protocol: nfs
+        host: nfs.example.com
+        port: 2049
+        path: /export/dags
 """
 
 RETURN = r"""
@@ -304,6 +331,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.probl
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.stack import memory_mb, publishers
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.wire import Endpoint
 
+PROTOCOLS = ["postgresql", "redis", "rabbitmq", "registry", "nfs", "tcp"]
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "ports": {
         "type": "list",
@@ -339,11 +367,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         "options": {
             "name": {"type": "str", "required": True},
             "variable": {"type": "str", "required": True},
-            "protocol": {
-                "type": "str",
-                "required": True,
-                "choices": ["postgresql", "redis", "rabbitmq", "registry", "tcp"],
-            },
+            "protocol": {"type": "str", "required": True, "choices": PROTOCOLS},
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "user": {"type": "str", "default": ""},
@@ -359,6 +383,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
             "proxy": {"type": "str", "default": "", "no_log": True},
             "no_proxy": {"type": "list", "elements": "str", "default": []},
             "variables": {"type": "dict", "default": {}},
+            "path": {"type": "str", "default": "/"},
+            "version": {"type": "str", "default": "4.1", "choices": ["4.1", "4.2"]},
+            "reserved_port": {"type": "bool", "default": False},
         },
     },
     "timeout": {"type": "float", "default": 5.0},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
+from .nfs import check_nfs
 from .postgresql import check_postgresql
 from .problems import CheckFailed, Problem
 from .rabbitmq import check_rabbitmq
@@ -23,6 +24,7 @@ CHECKS: t.Mapping[str, t.Callable[[Endpoint], dict[str, t.Any]]] = {
     "redis": check_redis,
     "rabbitmq": check_rabbitmq,
     "registry": check_registry,
+    "nfs": check_nfs,
     "tcp": check_tcp,
 }
 
@@ -98,6 +100,9 @@ def _problem(endpoint: Endpoint, error: CheckFailed) -> Problem:
         "sslmode": endpoint.sslmode,
         "tls": str(endpoint.tls).lower(),
         "password": "a secret",
+        "path": endpoint.path,
+        "version": endpoint.version,
+        "options": "resvport" if endpoint.reserved_port else "noresvport",
         "ca_certificate": "given" if endpoint.ca_certificate else "empty",
         "proxy": "given",
     }

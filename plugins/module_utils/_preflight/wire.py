@@ -24,11 +24,14 @@ class Endpoint:
     Attributes:
         name: how a person calls it, for example ``metadata database``.
         variable: the inventory variable that describes it.
-        protocol: ``postgresql``, ``redis``, ``rabbitmq``, ``registry`` or ``tcp``.
+        protocol: ``postgresql``, ``redis``, ``rabbitmq``, ``registry``, ``nfs`` or ``tcp``.
         database: name of the database, number of the Redis database, or virtual host.
         sslmode: libpq's ``disable``, ``require``, ``verify-ca`` or ``verify-full``; PostgreSQL only.
         tls: whether the connection is encrypted; every other protocol.
         ca_certificate: PEM text; empty means the authorities the host trusts.
+        path: the exported directory; NFS only.
+        version: ``4.1`` or ``4.2``; NFS only.
+        reserved_port: come from a port below 1024; NFS only.
         timeout: seconds that one step of the conversation may take.
         proxy: address of a forward proxy, ``http://[user:password@]host:port``; registries only.
         no_proxy: hosts and networks that are reached without it.
@@ -46,6 +49,9 @@ class Endpoint:
     tls: bool = False
     sslmode: str = "verify-full"
     ca_certificate: str = ""
+    path: str = "/"
+    version: str = "4.1"
+    reserved_port: bool = False
     timeout: float = 5.0
     proxy: str = field(default="", repr=False)
     no_proxy: t.Sequence[str] = ()
@@ -157,12 +163,18 @@ _SPOKEN = {
     "redis": "Redis",
     "rabbitmq": "RabbitMQ",
     "registry": "an image registry",
+    "nfs": "an NFS server",
     "tcp": "the service",
 }
+#: Where the kernel's own NFS client takes its ports from (sunrpc.min_resvport to sunrpc.max_resvport).
+_RESERVED_PORTS = range(1023, 664, -1)
 
 
-def connect(endpoint: Endpoint) -> Wire:
+def connect(endpoint: Endpoint, reserved_port: bool = False) -> Wire:
     """Open a TCP connection.
+
+    Args:
+        reserved_port: come from a port below 1024, which only root can.
 
     Raises:
         CheckFailed: the name does not resolve, or nothing answers at the address.
@@ -180,6 +192,8 @@ def connect(endpoint: Endpoint) -> Wire:
         connection = socket.socket(family, kind, protocol)
         connection.settimeout(endpoint.timeout)
         try:
+            if reserved_port:
+                _bind_reserved(connection)
             connection.connect(address)
         except OSError as error:
             connection.close()
@@ -187,6 +201,18 @@ def connect(endpoint: Endpoint) -> Wire:
             continue
         return Wire(connection, endpoint)
     raise _unreachable(failure, endpoint)
+
+
+def _bind_reserved(connection: socket.socket) -> None:
+    for port in _RESERVED_PORTS:
+        try:
+            connection.bind(("", port))
+            return
+        except PermissionError:
+            return  # not root: a server that insists says so
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 def tls_context(endpoint: Endpoint, verify: bool = True, check_name: bool = True) -> ssl.SSLContext:
