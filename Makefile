@@ -23,8 +23,10 @@ check: dev ## The quick part of the tests: lint, types, unit tests, documentatio
 test: dev ## Everything: check, a real engine, a real deployment from a clean clone, then real hosts with faults
 	scripts/test
 
-bench: dev ## swarm_stack beside community.docker.docker_stack with nothing to do
+bench: dev ## swarm_stack beside its peer with nothing to do, and site.yml with 1, 3 and 6 hosts
 	$(VENV)/python bench/swarm_stack_noop.py
+	scripts/lab_needs
+	$(VENV)/python bench/site_growth.py
 
 docs: dev ## Generate role and module pages from their specifications
 	scripts/docs
