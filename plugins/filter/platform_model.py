@@ -23,10 +23,12 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._platform.roles 
     check_roles,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import services
+from ansible_collections.flowstead.airflow.plugins.module_utils._share.fleet import check_share, compare_shares
 from jinja2 import TemplateError, Undefined, UndefinedError
 
 _ROLES = Path(__file__).parents[2] / "roles"
 _ANY_IMAGE = "image"
+_DAGS_PATH = "airflow_dags_path"
 
 Variables = t.Mapping[str, t.Any]
 
@@ -94,12 +96,21 @@ def _plain(value: t.Any) -> t.Any:
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _host_problems(host_variables: t.Mapping[str, Variables], already: t.Collection[Problem]) -> list[Problem]:
+def _host_problems(
+    host_variables: t.Mapping[str, Variables],
+    already: t.Collection[Problem],
+    members: t.Collection[str],
+    dags_path: str,
+) -> list[Problem]:
     """Problems beyond those already found; where not every host has one, it says which."""
     specs = _specs()
     found: dict[Problem, list[str]] = {}
-    for host, variables in host_variables.items():
-        for problem in check_roles(_now(variables), specs.others, specs.known, specs.prefixes):
+    known = {host: _now(variables) for host, variables in host_variables.items()}
+    for host, variables in known.items():
+        problems = check_roles(variables, specs.others, specs.known, specs.prefixes)
+        if host in members:
+            problems += check_share(variables, specs.others, dags_path)
+        for problem in problems:
             if problem not in already:
                 found.setdefault(problem, []).append(host)
     return [
@@ -107,18 +118,23 @@ def _host_problems(host_variables: t.Mapping[str, Variables], already: t.Collect
         if len(hosts) == len(host_variables)
         else dataclasses.replace(problem, value=f"{problem.value}, on {', '.join(hosts)}")
         for problem, hosts in found.items()
-    ]
+    ] + compare_shares({host: variables for host, variables in known.items() if host in members})
 
 
 def platform_problems(
-    variables: Variables, hosts: int = 1, host_variables: t.Mapping[str, Variables] | None = None
+    variables: Variables,
+    hosts: int = 1,
+    host_variables: t.Mapping[str, Variables] | None = None,
+    members: t.Collection[str] | None = None,
 ) -> list[dict[str, str]]:
     """Every problem of the variables; an empty list when there is none."""
     problems = _parse(variables)[1]
     specs = _specs()
     problems += check_roles(variables, specs.others, specs.known, specs.prefixes)
     problems += check_image(variables, specs.others, hosts)
-    problems += _host_problems(host_variables or {}, problems)
+    given = host_variables or {}
+    dags_path = str(variables.get(_DAGS_PATH) or specs.model[_DAGS_PATH]["default"])
+    problems += _host_problems(given, problems, given if members is None else members, dags_path)
     return [{**dataclasses.asdict(problem), "line": problem.line()} for problem in dict.fromkeys(problems)]
 
 

@@ -132,7 +132,7 @@ def _check_secrets(reader: SpecReader, values: Values) -> None:
         if value is None:
             continue
         path = f"{variable}.{key}"
-        wrong, fix = _secret_problem(value, shortest)
+        wrong, fix = secret_problem(value, shortest)
         if not wrong and key == "fernet":
             wrong, fix = _fernet_problem(value)
         if not wrong and value in seen:
@@ -142,7 +142,8 @@ def _check_secrets(reader: SpecReader, values: Values) -> None:
         seen.setdefault(value, path)
 
 
-def _secret_problem(value: str, shortest: int | None) -> tuple[str, str]:
+def secret_problem(value: str, shortest: int | None) -> tuple[str, str]:
+    """What is wrong with a secret, and the fix; empty texts when nothing is. shortest is in characters."""
     fix = f"Make one with: {_NEW_KEY}"
     if not value:
         return "it is empty", "Set it, in a vault or by a lookup"

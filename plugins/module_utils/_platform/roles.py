@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .checks import secret_problem
 from .problems import Problem, describe, show
 from .spec import Option, SpecReader, check_name
 
@@ -68,9 +69,10 @@ def check_image(variables: t.Mapping[str, t.Any], options: t.Mapping[str, Option
     name = "airflow_image"
     reader = SpecReader()
     image = reader.read(variables.get(name), options[name], name)
-    if image is None or reader.refused:
-        return []
     found = SpecReader()
+    _check_login(found, variables.get(f"{name}_registry"), f"{name}_registry.password")
+    if image is None or reader.refused:
+        return found.problems
     if image["source"] == "existing":
         if not image["reference"]:
             fix = f"Set it to the image's complete name, or {name}.source to official"
@@ -86,3 +88,11 @@ def check_image(variables: t.Mapping[str, t.Any], options: t.Mapping[str, Option
         )
         found.add(f"{name}.push", show(image["push"]), problem, fix)
     return found.problems
+
+
+def _check_login(reader: SpecReader, login: object, path: str) -> None:
+    password = login.get("password") if isinstance(login, t.Mapping) else None
+    if isinstance(password, str):
+        wrong, fix = secret_problem(password, 1)
+        if wrong:
+            reader.add(path, describe(password), wrong, fix)

@@ -85,3 +85,29 @@ def test_an_image_that_is_not_pushed_is_refused_for_two_hosts(tmp_path: Path):
     assert done.returncode != 0
     assert "1 problem in the variables" in done.stdout
     assert "airflow_image.push" in done.stdout
+
+
+def test_what_the_share_needs_by_its_type_is_missed_on_every_host_at_once(tmp_path: Path):
+    image = {"source": "existing", "reference": "registry.example.com/airflow:1"}
+    hosts: dict[str, dict[str, object]] = {
+        "one": {"dag_share_type": "nfs", "dag_share_nfs": {"host": "share.example.com"}},
+        "two": {"dag_share_type": "efs"},
+        "three": {},
+    }
+
+    done = validate(tmp_path, {"airflow_image": image}, hosts)
+
+    assert done.returncode != 0
+    assert "3 problems in the variables. Nothing was changed." in done.stdout
+    assert "dag_share_nfs.path (not set, on one)" in done.stdout
+    assert "dag_share_efs.file_system (not set, on two)" in done.stdout
+    for words in ("dag_share_type (", "nfs on one", "efs on two", "local on three"):
+        assert words in done.stdout
+
+
+def test_an_even_number_of_managers_is_no_mistake_of_the_inventory(tmp_path: Path):
+    image = {"source": "existing", "reference": "registry.example.com/airflow:1"}
+
+    done = validate(tmp_path, {"airflow_image": image}, {"two": {}})
+
+    assert done.returncode == 0, done.stdout + done.stderr

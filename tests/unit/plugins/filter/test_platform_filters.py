@@ -91,6 +91,29 @@ def test_variables_of_every_role_are_checked_on_every_host() -> None:
     assert len(found) == 3
 
 
+def test_the_share_is_checked_on_the_hosts_that_run_the_platform() -> None:
+    share = {"dag_share_type": "nfs", "dag_share_nfs": {"path": "/export/dags"}}
+
+    found = problems(host_variables={"one": share, "other": {}, "stand-in": {}}, members=["one", "other"])
+
+    assert found["dag_share_nfs.host"]["value"] == "not set, on one"
+    assert found["dag_share_type"]["value"] == "nfs on one; local on other"
+    assert len(found) == 2
+
+
+def test_the_share_has_to_hold_the_directory_in_which_dags_are_looked_for() -> None:
+    share = {
+        "dag_share_type": "efs",
+        "dag_share_efs": {"file_system": "fs-0123456789abcdef0"},
+        "dag_share_path": "/srv/b",
+    }
+
+    (problem,) = problems({"airflow_dags_path": "/srv/a"}, host_variables={"one": share}).values()
+
+    assert problem["variable"] == "dag_share_path"
+    assert "/srv/a" in problem["problem"]
+
+
 def test_a_problem_of_the_platform_is_said_once_although_every_host_has_it() -> None:
     bad = {"airflow_swarm_timeout": "soon", "airflow_swarm_timeuot": 1, "airflow_version": "3.9.9"}
 

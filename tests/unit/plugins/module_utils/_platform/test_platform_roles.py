@@ -137,6 +137,19 @@ def test_an_image_without_the_name_it_needs_is_refused_on_one_host(image: dict[s
     assert [problem.variable for problem in check_image({"airflow_image": image}, OPTIONS, 1)] == [where]
 
 
+@pytest.mark.parametrize("password", ["CHANGE_ME", "", "registry-Pa55\n"])
+def test_a_password_of_the_registry_that_is_none_is_refused_without_showing_it(password: str) -> None:
+    image = {"source": "existing", "reference": "registry.example.com/airflow:1"}
+    login = {"username": "deploy", "password": password}
+
+    (problem,) = check_image({"airflow_image": image, "airflow_image_registry": login}, OPTIONS, 3)
+
+    assert problem.variable == "airflow_image_registry.password"
+    assert problem.value.startswith("set, ")
+    login["password"] = "registry-Pa55"
+    assert check_image({"airflow_image": image, "airflow_image_registry": login}, OPTIONS, 3) == []
+
+
 def test_public_facts_of_roles_are_all_known() -> None:
     facts = set()
     for path in ROLES.glob("*/tasks/*.yml"):
