@@ -154,7 +154,7 @@ def make_rootfs(settings: t.Mapping[str, t.Any]) -> None:
     for name in ("auth.conf", "auth.conf.d"):
         if Path("/etc/apt", name).exists():
             command.append(f"--setup-hook=copy-in /etc/apt/{name} /etc/apt")
-    _run([*command, settings["suite"], str(_rootfs(settings)), str(sources)])
+    _run([*command, settings["suite"], str(_rootfs(settings)), str(sources)], {**os.environ, **settings["environment"]})
 
 
 def install_airflow(settings: t.Mapping[str, t.Any]) -> None:
