@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import typing as t
 from pathlib import Path
@@ -47,13 +48,22 @@ def airflow(hosts: Hosts, secrets: dict[str, str]) -> Airflow:
     return client
 
 
-def play(*words: str, playbook: str = "playbooks/site.yml", timeout: float = 1800) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the lab's inventory."""
+def play(
+    *words: str, playbook: str = "playbooks/site.yml", timeout: float = 1800, inventory: Path = INVENTORY
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the lab's inventory, or on another one."""
     return subprocess.run(
-        [str(ROOT / ".venv/bin/ansible-playbook"), playbook, "-i", str(INVENTORY), *words],
+        [str(ROOT / ".venv/bin/ansible-playbook"), playbook, "-i", str(inventory), *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=timeout,
     )
+
+
+def changed(output: str, hosts: int = 4) -> int:
+    """Changed tasks over all hosts, of which there are at least ``hosts``, from Ansible's recap."""
+    found = re.findall(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", output, re.MULTILINE)
+    assert len(found) >= hosts, output[-2000:]
+    return sum(int(count) for count in found)

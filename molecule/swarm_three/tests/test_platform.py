@@ -8,7 +8,7 @@ import time
 import pytest
 from airflow_api import Airflow, Run
 from cluster import STACK, Cluster
-from conftest_shared import play
+from conftest_shared import changed, play
 from lab_hosts import MANAGERS, SERVICES, Hosts
 from report import Table
 
@@ -94,10 +94,3 @@ def test_check_mode_on_the_finished_platform_predicts_nothing():
 def test_no_secret_is_in_the_output_of_a_run(secrets: dict[str, str]):
     done = play("-vvv", playbook="playbooks/airflow.yml")
     assert not {name for name, value in secrets.items() if value in done.stdout + done.stderr}
-
-
-def changed(output: str) -> int:
-    """Changed tasks over all hosts, from Ansible's recap."""
-    found = re.findall(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", output, re.MULTILINE)
-    assert len(found) >= 4, output[-2000:]
-    return sum(int(count) for count in found)
