@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -290,12 +289,3 @@ def _end_ssh(lab: Lab) -> None:
 def _used(path: Path) -> int:
     """MiB that a sparse file takes."""
     return path.stat().st_blocks * 512 // 2**20 if path.exists() else 0
-
-
-def reachable(address: str, port: int) -> bool:
-    """Whether something listens there, asked from the network of this process."""
-    try:
-        with socket.create_connection((address, port), timeout=2):
-            return True
-    except OSError:
-        return False

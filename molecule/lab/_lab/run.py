@@ -14,7 +14,6 @@ from .settings import LabError
 #: What the lab calls, and the Debian package that has it.
 TOOLS = {
     "ip": "iproute2",
-    "tc": "iproute2",
     "ethtool": "ethtool",
     "nsenter": "util-linux",
     "mkfs.ext4": "e2fsprogs",

@@ -106,6 +106,23 @@ def test_the_broker_has_no_guest_and_waits_as_long_as_the_longest_task(hosts: Ho
     assert int(timeout) >= 3600 * 1000
 
 
+def test_valkey_answers_who_has_its_password_and_nobody_else(hosts: Hosts, secrets: dict[str, str]):
+    conversation = (
+        "import socket, sys\n"
+        "words = sys.stdin.readline().split()\n"
+        "with socket.create_connection(('services1.lab.test', 6379), timeout=20) as link:\n"
+        "    stream = link.makefile('rw', newline='\\r\\n')\n"
+        "    for line in ([f'AUTH {words[0]}'] if words else []) + ['PING']:\n"
+        "        print(line, file=stream, flush=True)\n"
+        "        said = stream.readline().strip()\n"
+        "print(said)\n"
+    )
+    hosts.write("swarm3", "/tmp/ping.py", conversation)
+    assert "NOAUTH" in hosts.run("swarm3", "echo | python3 /tmp/ping.py")
+    hosts.write("swarm3", "/tmp/password", f"{secrets['redis']}\n")
+    assert hosts.run("swarm3", "python3 /tmp/ping.py < /tmp/password; rm /tmp/password").strip() == "+PONG"
+
+
 def test_only_version_4_of_nfs_is_served(hosts: Hosts):
     versions = hosts.run(SERVICES, "cat", "/proc/fs/nfsd/versions").split()
     assert "-3" in versions

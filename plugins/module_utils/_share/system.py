@@ -16,7 +16,8 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-from . import mark, mountpoint, mounts
+from . import mark, mountpoint
+from . import mounts as mount_table
 from .mounts import Mount
 
 RECORD = "/var/lib/flowstead/dag_share.json"
@@ -38,7 +39,7 @@ class System:
     create_mark = staticmethod(mark.create)
     protect = staticmethod(mountpoint.protect)
     unprotect = staticmethod(mountpoint.unprotect)
-    users = staticmethod(mounts.users)
+    users = staticmethod(mount_table.users)
 
     def has_systemd(self) -> bool:
         """Whether systemd runs this host."""
@@ -46,7 +47,7 @@ class System:
 
     def mounts(self) -> list[Mount]:
         """What is mounted."""
-        return mounts.parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+        return mount_table.parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
 
     def has_command(self, name: str) -> bool:
         """Whether a program is there."""
