@@ -399,6 +399,7 @@ class DockerView(t.NamedTuple):
 
     publishers: dict[int, Publisher]
     stack_mb: int
+    hidden: bool = False
 
 
 def look_into_docker(socket_path: str, stack: str) -> DockerView:
@@ -407,11 +408,13 @@ def look_into_docker(socket_path: str, stack: str) -> DockerView:
     try:
         containers = engine.get("/containers/json")
         used = memory_mb(engine, containers, stack) if stack else 0
+        hidden = False
         try:
             services = engine.get("/services")
         except EngineError:  # no member of a swarm, or a worker: then the containers here are all there is
             services = []
-        return DockerView(publishers(services, containers, stack), used)
+            hidden = (engine.get("/info").get("Swarm") or {}).get("LocalNodeState") == "active"
+        return DockerView(publishers(services, containers, stack), used, hidden)
     except (EngineUnreachable, EngineError):
         return DockerView({}, 0)
     finally:
@@ -440,7 +443,7 @@ def check_host(params: t.Mapping[str, t.Any]) -> tuple[list[Problem], dict[str, 
     problems += check_commands(params["commands"])
     if params["ports"]:
         ports = [Port(**port) for port in params["ports"]]
-        problems += check_ports(ports, docker.publishers, read_listeners(), process_of)
+        problems += check_ports(ports, docker.publishers, read_listeners(), process_of, hidden=docker.hidden)
     if wanted is not None:
         available = available_memory_mb()
         facts["memory"] = {"available_mb": available, "stack_mb": docker.stack_mb}

@@ -18,8 +18,8 @@ from pathlib import Path
 from .problems import Problem
 
 _LISTEN = "0A"
-#: Processes that hold a port for a container.
-_DOCKER = ("docker-proxy", "dockerd")
+#: Holds the ports that the routing mesh publishes; those of single containers are held by docker-proxy.
+_ENGINE = "dockerd"
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def check_ports(
     publishers: t.Mapping[int, Publisher],
     listeners: t.Sequence[Listener],
     owner: t.Callable[[int], str],
+    *,
+    hidden: bool = False,
 ) -> list[Problem]:
     """Every port is free, or held by the stack that is being deployed.
 
@@ -77,6 +79,8 @@ def check_ports(
         publishers: port to what publishes it in Docker.
         listeners: every listening socket of the host.
         owner: socket inode to the name of its process, ``""`` when unknown.
+        hidden: this member of a swarm cannot see services, as workers cannot. What its engine itself listens on
+            belongs to a service of the swarm, and managers, which are asked as well, know of which.
     """
     problems = []
     for wanted in ports:
@@ -89,6 +93,8 @@ def check_ports(
         held = next((one for one in listeners if one.port == wanted.port and _collide(one, wanted)), None)
         if held is not None:
             name = owner(held.inode)
+            if hidden and name.partition(" ")[0] == _ENGINE:
+                continue
             problems.append(_taken(wanted, f"{name or 'a process that cannot be named'} listens on {held.address}"))
     return problems
 

@@ -118,6 +118,22 @@ def test_a_port_collides_only_on_the_same_address(held: str, wanted: str, collid
     assert bool(check_ports([port], {}, [Listener(held, 8080, 1)], lambda _inode: "")) is collide
 
 
+@pytest.mark.parametrize(
+    ("holder", "hidden", "refused"),
+    [
+        ("dockerd (pid 7)", True, False),
+        ("dockerd (pid 7)", False, True),
+        ("docker-proxy (pid 8)", True, True),
+        ("nginx (pid 9)", True, True),
+    ],
+)
+def test_a_worker_cannot_see_whose_port_the_routing_mesh_holds_and_leaves_it_to_the_managers(
+    holder: str, hidden: bool, refused: bool
+) -> None:
+    found = check_ports([WEB], {}, [Listener("::", 8080, 1)], lambda _inode: holder, hidden=hidden)
+    assert bool(found) is refused
+
+
 def test_a_port_of_the_stack_itself_is_fine_and_of_another_is_not() -> None:
     listeners = [Listener("0.0.0.0", 8080, 1)]
 
