@@ -30,7 +30,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def untouched() -> dict[str, object]:
+    """The machine before anything was deployed; it may hold servers of others, for example a PostgreSQL."""
+    return footprint()
+
+
+@pytest.fixture(scope="session")
+def checkout(untouched: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A clean clone; whatever it deployed is purged at the end, also when tests failed."""
     path = tmp_path_factory.mktemp("clone", numbered=False)
     clone = Checkout(clean_clone(path))

@@ -178,15 +178,18 @@ def footprint() -> dict[str, object]:
     ]
     return {
         "packages": packages,
-        "paths": [path for path in watched if holds_a_file(Path(path))],
+        "files": files_below(watched),
         "processes": [entry.split()[1] for entry in processes("dockerd", "containerd", "postgres", "redis-server")],
         "gateway": Path("/sys/class/net/docker_gwbridge").exists(),
     }
 
 
-def holds_a_file(path: Path) -> bool:
-    """Whether this is a file, or a directory with one somewhere in it; empty directories are nobody's data."""
-    return path.is_file() or any(entry.is_file() for entry in path.rglob("*"))
+def files_below(paths: list[str]) -> set[str]:
+    """All files that are or lie below one of these paths; empty directories are nobody's data."""
+    found = set()
+    for path in map(Path, paths):
+        found |= {str(entry) for entry in (path, *path.rglob("*")) if entry.is_file()}
+    return found
 
 
 def clean_clone(target: Path) -> Path:

@@ -273,11 +273,13 @@ def test_make_down_removes_what_runs_and_keeps_data(checkout: Checkout):
     assert checkout.make("down").succeeded().changed == 0
 
 
-def test_make_down_with_purge_leaves_no_data_no_settings_and_no_server(checkout: Checkout):
+def test_make_down_with_purge_leaves_no_data_no_settings_and_no_server(
+    checkout: Checkout, untouched: dict[str, object]
+):
     checkout.make("down", "PURGE=1", name="make down PURGE=1").succeeded()
     after = footprint()
     assert after["processes"] == []
-    assert after["paths"] == []
+    assert after["files"] == untouched["files"], "what was brought is gone, and what was there before stays"
     assert not after["gateway"]
 
 
