@@ -117,7 +117,7 @@ class Run:
 
         return wait_for(f"{count} running tasks of {self.id}", enough, seconds)
 
-    def await_success(self, seconds: float = 600) -> None:
+    def await_success(self, seconds: float = 900) -> None:
         """Wait until the run ended well; fail when it ended otherwise."""
 
         def ended() -> t.Any:

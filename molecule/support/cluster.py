@@ -83,7 +83,7 @@ class Cluster:
             return 0
         return next((row["consumers"] for row in json.loads(listed.stdout) if row["name"] == "default"), 0)
 
-    def await_strength(self, consumers: int = 3, seconds: float = 420) -> None:
+    def await_strength(self, consumers: int = 3, seconds: float = 600) -> None:
         """Wait until all nodes are ready, all services have their replicas, and all workers consume."""
 
         def strong() -> t.Any:
