@@ -13,7 +13,7 @@ with DAG(
     catchup=False,
     is_paused_upon_creation=False,
     max_active_runs=20,
-    default_args={"retries": 4, "retry_delay": datetime.timedelta(seconds=2)},
+    default_args={"retries": 12, "retry_delay": datetime.timedelta(seconds=2)},
 ):
 
     @task
