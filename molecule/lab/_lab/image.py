@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from .run import run, say
+from .settings import LabError
 
 SUITE = "trixie"
 SIZE_GIB = 16
@@ -58,7 +60,11 @@ _COMMANDS = (
 
 
 def find(cache: Path) -> Path:
-    """The base image, built first if this content was never built here."""
+    """The base image, built first if this content was never built here.
+
+    Raises:
+        LabError: it cannot be built.
+    """
     mirror = _mirror()
     recipe = [SUITE, SIZE_GIB, PACKAGES, FILES, _COMMANDS, mirror]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
@@ -69,10 +75,20 @@ def find(cache: Path) -> Path:
 
 
 def _mirror() -> str:
-    """Where this machine's own apt gets Debian from, or Debian's default."""
+    """Where this machine's own apt gets Debian from, unless FLOWSTEAD_LAB_MIRROR names another mirror.
+
+    Raises:
+        LabError: nobody names one.
+    """
+    given = os.environ.get("FLOWSTEAD_LAB_MIRROR", "")
     listed = run("apt-get", "indextargets", "--format", "$(ORIGIN)|$(REPO_URI)")
     uris = [uri for uri in re.findall(r"^Debian\|(\S+)$", listed, re.MULTILINE) if "security" not in uri]
-    return uris[0] if uris else "http://deb.debian.org/debian"
+    if not (given or uris):
+        raise LabError(
+            "apt on this machine has no Debian source with package lists. "
+            "Name a mirror of Debian: FLOWSTEAD_LAB_MIRROR=http://mirror.example.com/debian"
+        )
+    return given or uris[0]
 
 
 def _build(target: Path, mirror: str) -> None:
