@@ -21,7 +21,7 @@ check: dev ## The quick part of the tests: lint, types, unit tests, documentatio
 	scripts/check
 
 test: dev ## Everything: check, a real engine, a real deployment from a clean clone, then real hosts with faults
-	scripts/test
+	$(VENV)/python scripts/test
 
 bench: dev ## swarm_stack beside its peer with nothing to do, and site.yml with 1, 3 and 6 hosts
 	$(VENV)/python bench/swarm_stack_noop.py

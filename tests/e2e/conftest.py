@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,13 +31,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def untouched() -> dict[str, object]:
+def untouched() -> dict[str, t.Any]:
     """The machine before anything was deployed; it may hold servers of others, for example a PostgreSQL."""
     return footprint()
 
 
 @pytest.fixture(scope="session")
-def checkout(untouched: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def checkout(untouched: dict[str, t.Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A clean clone; whatever it deployed is purged at the end, also when tests failed."""
     path = tmp_path_factory.mktemp("clone", numbered=False)
     clone = Checkout(clean_clone(path))

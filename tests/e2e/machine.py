@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def processes(*names: str) -> list[str]:
     return found
 
 
-def footprint() -> dict[str, object]:
+def footprint() -> dict[str, t.Any]:
     """What a deployment would leave on this machine: packages, files, processes."""
     packages = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}=${Version}\n"],

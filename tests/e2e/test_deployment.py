@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import threading
+import typing as t
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -273,13 +274,12 @@ def test_make_down_removes_what_runs_and_keeps_data(checkout: Checkout):
     assert checkout.make("down").succeeded().changed == 0
 
 
-def test_make_down_with_purge_leaves_no_data_no_settings_and_no_server(
-    checkout: Checkout, untouched: dict[str, object]
-):
+def test_make_down_with_purge_leaves_no_data_no_settings_and_no_server(checkout: Checkout, untouched: dict[str, t.Any]):
     checkout.make("down", "PURGE=1", name="make down PURGE=1").succeeded()
     after = footprint()
     assert after["processes"] == []
-    assert after["files"] == untouched["files"], "what was brought is gone, and what was there before stays"
+    before = {path for path in untouched["files"] if not path.startswith("/etc/docker/")}  # goes with the engine
+    assert after["files"] == before, "what was brought is gone, and what was there before stays"
     assert not after["gateway"]
 
 

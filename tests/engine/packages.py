@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 PACKAGES = ("docker.io", "containerd", "runc", "iptables", "busybox-static")
+SETTINGS = Path("/etc/docker")
 
 
 class NotInstallable(Exception):
@@ -25,6 +27,7 @@ def engine_packages() -> Iterator[None]:
     if shutil.which("dockerd"):
         yield
         return
+    had_settings = SETTINGS.exists()
     missing = [name for name in PACKAGES if not _installed(name)]
     print(f"Installing for these tests: {', '.join(missing)}", flush=True)
     _apt("update", "--quiet")
@@ -33,6 +36,8 @@ def engine_packages() -> Iterator[None]:
         yield
     finally:
         _apt("purge", "--yes", *missing)
+        if not had_settings:
+            shutil.rmtree(SETTINGS, ignore_errors=True)  # a dockerd leaves its key there
 
 
 def _installed(package: str) -> bool:

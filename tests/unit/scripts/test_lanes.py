@@ -1,0 +1,61 @@
+"""Lanes of commands."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from _lanes import Lanes, Step
+
+
+def python(text: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", text)
+
+
+def test_lanes_run_side_by_side_and_steps_of_a_lane_one_after_the_other(tmp_path: Path):
+    said: list[str] = []
+    # Each lane waits for the other: they only end when both run at once.
+    meet = (
+        "import pathlib,sys,time\npathlib.Path(sys.argv[1]).touch()\n"
+        "while not pathlib.Path(sys.argv[2]).exists(): time.sleep(.02)"
+    )
+    lanes = Lanes(
+        {
+            "a": (Step("one", (*python(meet), "left", "right")), Step("two", python("print('second')"))),
+            "b": (Step("three", (*python(meet), "right", "left")),),
+        },
+        tmp_path,
+        said.append,
+    )
+    assert lanes.run()
+    assert {(done.name, done.result) for done in lanes.done} == {("one", "ok"), ("two", "ok"), ("three", "ok")}
+    assert said.index("a | == one: ok\n") < said.index("a | second\n") < said.index("a | == two: ok\n")
+
+
+def test_the_first_failure_ends_the_other_lane_which_cleans_up_and_starts_nothing_more(tmp_path: Path):
+    waits = (
+        "import pathlib,time\npathlib.Path('here').touch()\n"
+        "try: time.sleep(60)\nfinally: pathlib.Path('cleaned').touch()"
+    )
+    fails = "import pathlib,sys,time\nwhile not pathlib.Path('here').exists(): time.sleep(.02)\nsys.exit('broken')"
+    said: list[str] = []
+    began = time.monotonic()
+    lanes = Lanes(
+        {"a": (Step("waits", python(waits)), Step("never", python("pass"))), "b": (Step("fails", python(fails)),)},
+        tmp_path,
+        said.append,
+    )
+    assert not lanes.run()
+    assert {(done.name, done.result) for done in lanes.done} == {("waits", "stopped"), ("fails", "FAILED")}
+    assert (tmp_path / "cleaned").exists()
+    assert "b | broken\n" in said
+    assert time.monotonic() - began < 50
+
+
+def test_what_a_step_left_running_does_not_hold_its_lane(tmp_path: Path):
+    leaves = "import subprocess,sys; subprocess.Popen([sys.executable,'-c','import time; time.sleep(40)'])"
+    lanes = Lanes({"a": (Step("leaves", python(leaves)),)}, tmp_path, lambda _text: None)
+    began = time.monotonic()
+    assert lanes.run()
+    assert time.monotonic() - began < 35
