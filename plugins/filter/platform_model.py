@@ -172,6 +172,11 @@ def platform_canaries(variables: Variables) -> list[dict[str, t.Any]]:
     return doors.canaries(_platform(variables))
 
 
+def platform_bundles(variables: Variables) -> list[dict[str, t.Any]]:
+    """The bundles, and the queues that each may use."""
+    return doors.bundles(_platform(variables))
+
+
 def platform_requirements(variables: Variables, hosts: int = 1) -> dict[str, t.Any]:
     """What each host needs."""
     platform = _platform(variables)
@@ -189,5 +194,6 @@ class FilterModule:
             "platform_compose": platform_compose,
             "platform_endpoints": platform_endpoints,
             "platform_canaries": platform_canaries,
+            "platform_bundles": platform_bundles,
             "platform_requirements": platform_requirements,
         }

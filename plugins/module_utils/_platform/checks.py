@@ -14,8 +14,9 @@ import re
 import typing as t
 from urllib.parse import urlsplit
 
+from .checks_bundles import check_bundles
 from .checks_config import check_config
-from .checks_workers import check_bundles, check_workers
+from .checks_workers import check_workers
 from .problems import describe, did_you_mean, show
 from .sizes import check_range, check_size
 from .spec import SpecReader
@@ -73,7 +74,7 @@ def check(reader: SpecReader, values: Values, given: Values, versions: t.Sequenc
     api_server = (values["airflow_components"] or {}).get("api_server") or {}
     check_range(reader, "airflow_components.api_server.port", api_server.get("port"), *_PORTS)
     check_range(reader, "airflow_components.api_server.workers", api_server.get("workers"), 1, 64)
-    check_bundles(reader, values)
+    check_bundles(reader, values, given)
     check_workers(reader, values)
     check_config(reader, values["airflow_config"] or {})
 

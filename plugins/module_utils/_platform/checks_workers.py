@@ -1,7 +1,7 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of bundles, and of workers and the queues and bundles they name.
+"""Checks of workers, and of the queues and bundles they name.
 
 PRIVATE to the collection.
 """
@@ -11,19 +11,15 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .checks_bundles import CANARY_BUNDLE
 from .problems import did_you_mean, show
 from .sizes import check_range, check_size
 from .spec import SpecReader
 
-#: The bundle with the canary DAGs; every worker has it.
-CANARY_BUNDLE = "flowstead-canary"
-#: Names that Airflow and the model keep for themselves. Source: dag_processing/bundles/manager.py 3.3.2.
-RESERVED_BUNDLES = (CANARY_BUNDLE, "example_dags")
 #: Where tasks go that name no queue. Source: [operators] default_queue of Airflow 3.3.2.
 DEFAULT_QUEUE = "default"
 
 _WORKER = re.compile(r"[a-z]([a-z0-9-]{0,22}[a-z0-9])?")
-_BUNDLE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})?")
 _QUEUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:@/-]{0,99})?")
 _CONSTRAINT = re.compile(r"(node|engine)\.[A-Za-z0-9._/-]+\s*(==|!=)\s*\S(.*\S)?")
 
@@ -33,37 +29,6 @@ Values = t.Mapping[str, t.Any]
 def canary_dag_id(queue: str) -> str:
     """The canary DAG of a queue. A DAG's ID allows fewer characters than a queue's name."""
     return "flowstead_canary__" + re.sub(r"[^A-Za-z0-9_.-]", "_", queue)
-
-
-def check_bundles(reader: SpecReader, values: Values) -> None:
-    """Names, directories, and bundles that overlap."""
-    names: dict[str, str] = {}
-    directories: list[tuple[str, str]] = []
-    for index, bundle in enumerate(values["airflow_bundles"] or []):
-        path = f"airflow_bundles[{index}]"
-        name = (bundle or {}).get("name")
-        if name is None:
-            continue
-        if name in RESERVED_BUNDLES:
-            reader.add(f"{path}.name", show(name), "this name is reserved", "Choose another name")
-        elif not _BUNDLE.fullmatch(name):
-            fix = "Use letters, digits, dashes, dots and underscores, at most 63 characters"
-            reader.add(f"{path}.name", show(name), "this is no name for a bundle", fix)
-        elif name in names:
-            reader.add(f"{path}.name", show(name), f"{names[name]} has the same name", "Choose another name")
-        names.setdefault(name, path)
-        directory = (bundle.get("directory") or name).rstrip("/")
-        parts = directory.split("/")
-        if directory.startswith("/") or any(part in ("", ".", "..") for part in parts):
-            fix = "Write a path below <airflow_dags_path>/<airflow_environment>, without . and .."
-            reader.add(f"{path}.directory", show(directory), "this does not lie below the share", fix)
-            continue
-        for other, other_path in directories:
-            if f"{directory}/".startswith(f"{other}/") or f"{other}/".startswith(f"{directory}/"):
-                problem = f"it holds the same DAGs as {other_path} ({other})"
-                reader.add(f"{path}.directory", show(directory), problem, "Give each bundle a directory of its own")
-                break
-        directories.append((directory, path))
 
 
 def check_workers(reader: SpecReader, values: Values) -> None:

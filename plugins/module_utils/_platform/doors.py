@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import typing as t
 
+from .bundles import Bundle
 from .checks_workers import canary_dag_id
 from .platform import Platform, Postgres
 from .services import Service
@@ -66,6 +67,32 @@ def canaries(platform: Platform) -> list[dict[str, t.Any]]:
     ]
 
 
+def bundles(platform: Platform) -> list[dict[str, t.Any]]:
+    """What roles need to know of each bundle; queues are those whose workers see it, so that its tasks may use them."""
+    return [
+        {
+            "name": bundle.name,
+            "delivery": bundle.delivery,
+            "path": bundle.host_path,
+            "owner": bundle.owner,
+            "group": bundle.group,
+            "mode": bundle.mode,
+            "refresh_seconds": bundle.refresh_seconds,
+            "queues": _queues(platform, bundle),
+        }
+        for bundle in platform.bundles
+    ]
+
+
+def _queues(platform: Platform, bundle: Bundle) -> list[str]:
+    """Queues that only workers consume which see the bundle: any of them may take a task."""
+    seeing = [worker for worker in platform.workers if bundle.name in worker.bundles]
+    blind = {queue for worker in platform.workers if worker not in seeing for queue in worker.queues}
+    return [
+        queue for queue in dict.fromkeys(queue for worker in seeing for queue in worker.queues) if queue not in blind
+    ]
+
+
 def requirements(platform: Platform, services: t.Sequence[Service], hosts: int) -> dict[str, t.Any]:
     """What each of some equal hosts needs.
 
@@ -93,5 +120,5 @@ def requirements(platform: Platform, services: t.Sequence[Service], hosts: int) 
             for service in running
             for port in service.ports
         ],
-        "bundles": [bundle.host_path for bundle in platform.bundles],
+        "bundles": [bundle.host_path for bundle in platform.bundles if bundle.mounted],
     }

@@ -15,21 +15,22 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
-from .checks_workers import CANARY_BUNDLE
+from .bundles import Bundle, connection_options, connections_secret, local_entry
+from .checks_bundles import CANARY_BUNDLE
 from .options import variable_name
-from .platform import Bundle, Platform, Worker
+from .platform import Platform, Worker
 from .urls import broker_url, ca_path, postgres_url
 
 API_PORT = 8080
 LOGS = "/opt/airflow/logs"
-BUNDLES = "/opt/airflow/bundles"
 CANARY = "/opt/flowstead/canary"
-_LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 _DATABASE_USERS = frozenset({"migrate", "init", "api-server", "scheduler", "dag-processor", "triggerer"})
 _BROKER_USERS = frozenset({"scheduler", "worker"})
 _EVERYBODY = _DATABASE_USERS | _BROKER_USERS
 _JOBS = frozenset({"migrate", "init"})
+#: They read DAG files; everybody else only knows that there are bundles.
+_READS_BUNDLES = frozenset({"dag-processor", "triggerer", "worker"})
 
 #: Sections that only some components read; every other section goes to all that run on. A setting then restarts
 #: only what it concerns.
@@ -83,14 +84,20 @@ _BETTER_DEFAULTS = {
 }
 
 
-def secrets(component: str) -> tuple[str, ...]:
-    """Names of the secrets of a component (``worker`` for any worker)."""
-    return tuple(secret.name for secret in SECRETS if component in secret.components)
+def secrets(platform: Platform, component: str, worker: Worker | None = None) -> tuple[str, ...]:
+    """Names of the secrets of a component (``worker`` for any worker, with its group)."""
+    names = [secret.name for secret in SECRETS if component in secret.components]
+    connections = _connections(platform, component, worker)
+    return (*names, connections[0]) if connections else tuple(names)
 
 
 def secret_data(platform: Platform) -> dict[str, str]:
     """What each secret holds, without a newline at the end: Airflow would make it part of the key."""
+    readers: list[tuple[str, Worker | None]] = [("dag-processor", None)]
+    readers.extend(("worker", worker) for worker in platform.workers)
+    connections = [_connections(platform, component, worker) for component, worker in readers]
     return {
+        **dict(item for item in connections if item),
         "database_url": postgres_url(platform.database, "database_ca"),
         "result_backend_url": "db+" + postgres_url(platform.result_backend, "result_backend_ca"),
         "broker_url": broker_url(platform.broker),
@@ -122,6 +129,14 @@ def configs(platform: Platform, component: str) -> tuple[str, ...]:
 def visible_bundles(platform: Platform, worker: Worker | None = None) -> tuple[Bundle, ...]:
     """The bundles that a component sees; a worker only those it names."""
     return tuple(bundle for bundle in platform.bundles if worker is None or bundle.name in worker.bundles)
+
+
+def _connections(platform: Platform, component: str, worker: Worker | None) -> tuple[str, str] | None:
+    """Name and content of the secret with logins of Git and S3, for those who read bundles from there."""
+    if component not in _READS_BUNDLES:
+        return None
+    reader = worker.name if worker else component
+    return connections_secret(platform.bundles, visible_bundles(platform, worker), reader)
 
 
 def execution_api_url(platform: Platform) -> str:
@@ -160,11 +175,8 @@ def _reads(component: str, section: str) -> bool:
 
 def _owned(platform: Platform, component: str, worker: Worker | None) -> dict[tuple[str, str], str]:
     """Options that follow from the model. options.OWNED names each of them."""
-    bundles = [
-        {"name": bundle.name, "classpath": _LOCAL_BUNDLE, "kwargs": {"path": f"{BUNDLES}/{bundle.name}"}}
-        for bundle in visible_bundles(platform, worker)
-    ]
-    bundles.append({"name": CANARY_BUNDLE, "classpath": _LOCAL_BUNDLE, "kwargs": {"path": CANARY}})
+    bundles = [bundle.entry for bundle in visible_bundles(platform, worker)]
+    bundles.append(local_entry(CANARY_BUNDLE, CANARY))
     options = {
         ("api", "base_url"): platform.public_url,
         ("core", "auth_manager"): "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
@@ -184,6 +196,9 @@ def _owned(platform: Platform, component: str, worker: Worker | None) -> dict[tu
         options["fab", "cookie_secure"] = str(platform.public_url.startswith("https://"))
     if component in _BROKER_USERS:
         options.update(_broker_options(platform))
+    connections = _connections(platform, component, worker)
+    if connections:
+        options.update(connection_options(component, connections[0]))
     return options
 
 

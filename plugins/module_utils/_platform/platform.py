@@ -12,6 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from .bundles import Bundle, build_bundle
 from .checks import check
 from .problems import Problem, describe
 from .spec import Option, SpecReader, check_name
@@ -110,14 +111,6 @@ class Worker(Component):
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A directory with DAGs; host_path is where hosts see it."""
-
-    name: str
-    host_path: str
-
-
-@dataclass(frozen=True)
 class Platform:
     """A whole, valid platform. config is section to option to the text that Airflow reads."""
 
@@ -207,10 +200,7 @@ def _build(values: t.Mapping[str, t.Any]) -> Platform:
         broker["port"] = 6379 if broker["type"] == "redis" else (5671 if broker["tls"] else 5672)
     components = values["airflow_components"]
     root = f"{values['airflow_dags_path'].rstrip('/')}/{values['airflow_environment']}"
-    bundles = tuple(
-        Bundle(item["name"], f"{root}/{(item['directory'] or item['name']).strip('/')}")
-        for item in values["airflow_bundles"]
-    )
+    bundles = tuple(build_bundle(item, root) for item in values["airflow_bundles"])
     return Platform(
         environment=values["airflow_environment"],
         version=values["airflow_version"],

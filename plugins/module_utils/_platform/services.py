@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .environment import API_PORT, BUNDLES, LOGS, configs, environment, secrets, visible_bundles
-from .platform import Bundle, Component, Platform, Worker
+from .bundles import BUNDLES, Bundle
+from .environment import API_PORT, LOGS, configs, environment, secrets, visible_bundles
+from .platform import Component, Platform, Worker
 from .urls import ca_path
 
 #: The user and group of the image's Airflow.
@@ -192,7 +193,7 @@ def _job(
         image=image,
         command=command,
         environment=environment(platform, name),
-        secrets=secrets(name),
+        secrets=secrets(platform, name),
         files=_files(platform, name),
         order=order,
         stop_grace=60,
@@ -221,7 +222,7 @@ def _component(
         image=image,
         command=command or ("airflow", name),
         environment=environment(platform, name),
-        secrets=secrets(name),
+        secrets=secrets(platform, name),
         files=_files(platform, name),
         order=2,
         stop_grace=60,
@@ -246,7 +247,7 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         image=image,
         command=("airflow", "celery", "worker", "--queues", queues, "--concurrency", str(worker.concurrency)),
         environment=environment(platform, "worker", worker),
-        secrets=secrets("worker"),
+        secrets=secrets(platform, "worker", worker),
         files=_files(platform, "worker"),
         order=3,
         stop_grace=worker.stop_grace_seconds,
@@ -268,5 +269,7 @@ def _files(platform: Platform, component: str) -> tuple[ConfigFile, ...]:
 
 
 def _mounts(bundles: tuple[Bundle, ...]) -> tuple[Mount, ...]:
-    shared = tuple(Mount("bind", bundle.host_path, f"{BUNDLES}/{bundle.name}", True) for bundle in bundles)
+    shared = tuple(
+        Mount("bind", bundle.host_path, f"{BUNDLES}/{bundle.name}", True) for bundle in bundles if bundle.mounted
+    )
     return (Mount("volume", "logs", LOGS, False), *shared)

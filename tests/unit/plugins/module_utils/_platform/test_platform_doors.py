@@ -46,6 +46,25 @@ def test_every_queue_has_one_canary_that_names_the_workers_that_may_run_it() -> 
     ]
 
 
+def test_a_bundles_tasks_may_use_a_queue_when_every_worker_that_consumes_it_sees_the_bundle() -> None:
+    # The workers gpu see no bundle and consume the queue small as well.
+    found = {bundle["name"]: bundle["queues"] for bundle in doors.bundles(platform_of(base=PRODUCTION))}
+
+    assert found == {"shared": ["default"], "team-a": ["default", "team_a"]}
+
+
+def test_a_bundle_says_where_it_lies_and_who_owns_it() -> None:
+    team = {"name": "a", "directory": "teams/a", "owner": "1001", "group": "team_a", "mode": "2775"}
+    image = {"name": "b", "delivery": "image", "source": "/work/dags"}
+
+    mine, baked = doors.bundles(platform_of({"airflow_bundles": [team, image], "airflow_dags_path": "/mnt/dags"}))
+
+    assert (mine["path"], mine["owner"], mine["group"], mine["mode"]) == (
+        "/mnt/dags/local/teams/a", "1001", "team_a", "2775",
+    )  # fmt: skip
+    assert (mine["delivery"], baked["delivery"], baked["path"]) == ("release", "image", "")
+
+
 def test_a_queue_name_becomes_a_dag_id() -> None:
     changes = {"airflow_workers.0.queues": ["default", "team:a/b@c"]}
 

@@ -11,6 +11,8 @@ from platform_samples import ALL_SECRETS, CERTIFICATE, MINIMAL, OPTIONS, PRODUCT
 
 WORKER = {"name": "default", "queues": ["default"]}
 OTHER = {"name": "other", "queues": ["other"]}
+GIT = {"name": "a", "delivery": "git", "git": {"repository": "https://git.example.com/a.git", "ref": "main"}}
+S3 = {"name": "a", "delivery": "s3", "s3": {"bucket": "dags"}}
 RABBITMQ = {"type": "rabbitmq", "host": "mq", "password": "broker-Pa55", "user": "airflow"}
 
 #: What is written, where the problem is found, and words of the message.
@@ -203,6 +205,65 @@ ONE_PROBLEM = [
     ({"airflow_bundles": [{"name": "flowstead-canary"}]}, "airflow_bundles[0].name", "this name is reserved"),
     ({"airflow_bundles": [{"name": "example_dags"}]}, "airflow_bundles[0].name", "this name is reserved"),
     ({"airflow_bundles": [{"name": "a b"}]}, "airflow_bundles[0].name", "no name for a bundle"),
+    ({"airflow_bundles": [{"name": "a", "delivery": "rsync"}]}, "airflow_bundles[0].delivery", "release, directory"),
+    ({"airflow_bundles": [{"name": "a", "refresh_seconds": 0}]}, "airflow_bundles[0].refresh_seconds", "from 1"),
+    ({"airflow_bundles": [{"name": "a", "mode": "rwx"}]}, "airflow_bundles[0].mode", "these are no permissions"),
+    ({"airflow_bundles": [{"name": "a", "mode": "2770"}]}, "airflow_bundles[0].mode", "could not read the DAGs"),
+    (
+        {"airflow_bundles": [{"name": "a", "delivery": "directory", "source": "/dags"}]},
+        "airflow_bundles[0].source",
+        "Remove it, or set delivery to image",
+    ),
+    (
+        {"airflow_bundles": [{"name": "a", "delivery": "image", "source": "/dags", "mode": "0755"}]},
+        "airflow_bundles[0].mode",
+        "set delivery to release or directory",
+    ),
+    ({"airflow_bundles": [{"name": "a", "delivery": "image"}]}, "airflow_bundles[0].source", "delivery image needs it"),
+    (
+        {"airflow_bundles": [{"name": "a", "delivery": "git", "git": {"ref": "main"}}]},
+        "airflow_bundles[0].git.repository",
+        "the delivery needs it",
+    ),
+    ({"airflow_bundles": [GIT | {"git": GIT["git"] | {"ref": ""}}]}, "airflow_bundles[0].git.ref", "a branch or a tag"),
+    (
+        {"airflow_bundles": [GIT | {"git": GIT["git"] | {"repository": "https://u:hidden-1@git.example.com/x"}}]},
+        "airflow_bundles[0].git.repository",
+        "it carries a password",
+    ),
+    (
+        {"airflow_bundles": [GIT | {"git": GIT["git"] | {"password": "hidden-2", "private_key": "hidden-3"}}]},
+        "airflow_bundles[0].git",
+        "these are two logins",
+    ),
+    (
+        {"airflow_bundles": [GIT | {"git": GIT["git"] | {"username": "ci"}}]},
+        "airflow_bundles[0].git.username",
+        "Set password",
+    ),
+    (
+        {"airflow_bundles": [{"name": "a", "delivery": "s3", "s3": {"prefix": "x"}}]},
+        "airflow_bundles[0].s3.bucket",
+        "the name of the bucket",
+    ),
+    (
+        {"airflow_bundles": [S3 | {"s3": S3["s3"] | {"access_key_id": "AKIA"}}]},
+        "airflow_bundles[0].s3.secret_access_key",
+        "Set both, or none",
+    ),
+    (
+        {"airflow_bundles": [S3 | {"s3": S3["s3"] | {"connection_id": "mine", "region_name": "eu-west-1"}}]},
+        "airflow_bundles[0].s3.region_name",
+        "Set it in that connection",
+    ),
+    (
+        {
+            "airflow_bundles": [GIT | {"git": GIT["git"] | {"password": "hidden-4"}}],
+            "airflow_config": {"secrets": {"backend": "my.Backend"}},
+        },
+        "airflow_config.secrets.backend",
+        "name them with connection_id",
+    ),
     (
         {"airflow_bundles": [{"name": "a"}, {"name": "a", "directory": "b"}]},
         "airflow_bundles[1].name",
