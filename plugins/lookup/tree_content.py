@@ -14,7 +14,7 @@ author:
   - flowstead.airflow contributors (@flowstead)
 description:
   - Lets one task carry a small tree to a target, where copying it file by file takes a connection each.
-  - Leaves out C(__pycache__) and names that begin with a dot.
+  - Leaves out C(__pycache__) and names that begin with a dot, but for C(.airflowignore).
 options:
   _terms:
     description: Directories, absolute.

@@ -15,7 +15,7 @@ author:
 description:
   - Names what is made from files by their content, so that an unchanged input is found again.
   - Hashes each file's path below the term and its bytes. Owners, modes, times, C(__pycache__) and names that
-    begin with a dot do not count.
+    begin with a dot, but for C(.airflowignore), do not count.
 options:
   _terms:
     description: Files and directories, absolute.

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleError
 def files_below(top: Path) -> t.Iterator[tuple[str, Path]]:
     """Yield (path below ``top`` with slashes, file); a file itself yields its own name.
 
-    ``__pycache__`` and names that begin with a dot are left out.
+    ``__pycache__`` and names that begin with a dot are left out, but for ``.airflowignore``.
 
     Raises:
         AnsibleError: when ``top`` does not exist.
@@ -26,5 +26,6 @@ def files_below(top: Path) -> t.Iterator[tuple[str, Path]]:
         return
     for path in sorted(top.rglob("*")):
         parts = path.relative_to(top).parts
-        if path.is_file() and "__pycache__" not in parts and not any(part.startswith(".") for part in parts):
+        hidden = any(part.startswith(".") and part != ".airflowignore" for part in parts)
+        if path.is_file() and "__pycache__" not in parts and not hidden:
             yield "/".join(parts), path

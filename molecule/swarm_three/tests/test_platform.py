@@ -38,7 +38,7 @@ def test_workers_run_on_more_than_one_host(cluster: Cluster):
 def test_every_worker_reads_dags_from_the_share_and_cannot_write_there(hosts: Hosts, airflow: Airflow):
     seen = 0
     for host in MANAGERS:
-        for container in hosts.run(host, "docker", "ps", "-q", "--filter", "name=worker").split():
+        for container in hosts.run(host, "docker", "ps", "-q", "--filter", "name=worker-default").split():
             mounts = hosts.run(host, "docker", "exec", container, "cat", "/proc/mounts")
             (bundle,) = [line.split() for line in mounts.splitlines() if line.split()[1].endswith("/examples")]
             assert bundle[2] == "nfs4"

@@ -203,7 +203,21 @@ def install_airflow(settings: t.Mapping[str, t.Any]) -> None:
         if ours:
             point.rmdir()
     (canary,) = root.glob(f"{VENV[1:]}/lib/python3*/site-packages/flowstead_airflow/canary")
+    bake(directory / "dags", root / "opt/airflow/dags")
     (root / "opt/flowstead/canary").symlink_to(f"/{canary.relative_to(root)}")
+
+
+def bake(source: Path, target: Path) -> None:
+    """Copy the bundles that are part of the image, readable by all and writable by nobody but root."""
+    if not source.exists():
+        return
+    for place, directories, files in os.walk(source):
+        below = target / Path(place).relative_to(source)
+        below.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directories.sort()
+        for name in sorted(files):
+            (below / name).write_bytes((Path(place) / name).read_bytes())
+            (below / name).chmod(0o644)
 
 
 def _in_image_python(root: Path, *command: str) -> list[str]:

@@ -65,3 +65,11 @@ def test_a_missing_tree_and_a_file_that_is_no_text_are_named(tree: Path) -> None
     (tree / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(AnsibleError, match="binary cannot be read as text"):
         content(str(tree))
+
+
+def test_what_airflow_is_told_to_ignore_is_part_of_the_tree(tree: Path) -> None:
+    before = digest([str(tree)])
+    (tree / ".airflowignore").write_text("drafts/\n")
+
+    assert digest([str(tree)]) != before
+    assert content(str(tree))[".airflowignore"] == "drafts/\n"

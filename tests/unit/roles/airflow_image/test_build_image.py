@@ -180,3 +180,22 @@ def test_the_build_tool_gets_the_package_index_in_its_environment_and_never_as_a
     assert pip[0][-1] == "uv==1.2.3"
     assert pip[1]["PIP_INDEX_URL"].endswith("index.example.com/simple")
     assert not [word for command, _environment in ran for word in command if "test-password" in word]
+
+
+def test_bundles_that_are_part_of_the_image_are_readable_by_all_and_writable_by_nobody(
+    build: types.ModuleType, tmp_path: Path
+) -> None:
+    build.unpack({"directory": str(tmp_path), "files": {"dags/sales/a/b.py": "x = 1\n", "lock": ""}, "environment": {}})
+    (tmp_path / "dags/sales/a/b.py").chmod(0o600)
+
+    build.bake(tmp_path / "dags", tmp_path / "image/opt/airflow/dags")
+
+    baked = tmp_path / "image/opt/airflow/dags/sales/a/b.py"
+    assert baked.read_text() == "x = 1\n"
+    assert (baked.stat().st_mode & 0o777, baked.parent.stat().st_mode & 0o777) == (0o644, 0o755)
+
+
+def test_without_such_bundles_the_image_has_no_directory_for_them(build: types.ModuleType, tmp_path: Path) -> None:
+    build.bake(tmp_path / "dags", tmp_path / "image/opt/airflow/dags")
+
+    assert not (tmp_path / "image").exists()
