@@ -151,7 +151,7 @@ def test_every_host_reboots_one_at_a_time_with_a_run_in_flight(
 def test_workers_consume_again_by_themselves_when_database_and_broker_restart(
     hosts: Hosts, cluster: Cluster, airflow: Airflow, faults: Table
 ):
-    run = Run(airflow, tasks=6, seconds=20)
+    run = Run(airflow, tasks=6, seconds=45)
     run.await_running(4)
     began = time.monotonic()
     hosts.run(SERVICES, "systemctl", "restart", "rabbitmq-server", timeout=300)

@@ -1,0 +1,157 @@
+"""1,000 DAG files to three nodes over NFS, from the command to "every node sees it": ours beside copy and synchronize.
+
+    python bench/dag_release.py             a lab of its own, with the platform on it: about 15 minutes more
+    python bench/dag_release.py --lab lab   on a lab where inventories/lab is deployed already
+
+Each of the three is one run of ansible-playbook that ends when every node sees the new files. Needs root, like the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LAB = ROOT / "molecule" / "lab" / "lab"
+INVENTORY = ROOT / "inventories" / "lab"
+SHARE = "/srv/airflow/dags/lab"
+FILES, SIZE = 1000, 10 * 1024
+DAGS = 20
+
+PEERS = """
+- hosts: swarm_managers
+  gather_facts: false
+  tasks:
+    - name: Bring the tree with copy
+      ansible.builtin.copy:
+        src: "{{ tree }}/"
+        dest: "{{ target }}/"
+        mode: preserve
+      when: peer == 'copy' and inventory_hostname == 'swarm1'
+    - name: Bring the tree with synchronize
+      ansible.posix.synchronize:
+        src: "{{ tree }}/"
+        dest: "{{ target }}/"
+        delete: true
+      when: peer == 'synchronize' and inventory_hostname == 'swarm1'
+    - name: Wait until this node sees the last file
+      ansible.builtin.wait_for:
+        path: "{{ target }}/version.py"
+        search_regex: "{{ version }}"
+        sleep: 1
+        timeout: 180
+"""
+
+
+def tree(place: Path, version: str) -> None:
+    """A thousand files of ten KiB that a program cannot compress away, 20 of them with a DAG."""
+    noise = random.Random(7)  # noqa: S311 - the same files every time
+    place.mkdir(parents=True, exist_ok=True)
+    for number in range(FILES - 1):
+        package = place / f"package_{number // 50:02}"
+        package.mkdir(exist_ok=True)
+        dag = number % (FILES // DAGS) == 0
+        text = f"from airflow.sdk import DAG\nwith DAG('bench_{number}', schedule=None):\n    pass\n" if dag else ""
+        text += f"# {noise.randbytes(SIZE // 2 - 100).hex()}\n"
+        (package / f"module_{number:04}.py").write_text(text)
+    (place / "version.py").write_text(f"VERSION = '{version}'\n")
+
+
+def run(name: str, *words: str) -> float:
+    """Seconds of one ansible-playbook, which has to succeed."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(INVENTORY), *words],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "LAB": name,
+            "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}")
+    return time.monotonic() - began
+
+
+def extra(**variables: object) -> tuple[str, str]:
+    """Words that set variables."""
+    return "--extra-vars", json.dumps(variables)
+
+
+def measure(name: str, work: Path) -> list[tuple[str, float, float]]:
+    """What, seconds for all files, seconds for one changed file."""
+    playbook = work / "peers.yml"
+    playbook.write_text(PEERS)
+    rows = []
+    for label, peer in (("ansible.builtin.copy", "copy"), ("ansible.posix.synchronize", "synchronize")):
+        times = []
+        for version in ("one", "two"):
+            tree(work / "tree", version)
+            variables = {"tree": str(work / "tree"), "target": f"{SHARE}/bench_{peer}", "peer": peer}
+            times.append(run(name, str(playbook), *extra(**variables, version=version)))
+        rows.append((label, *times))
+    for label, check in (("dag_release, files and proof", False), ("dag_release, with the check in the image", True)):
+        times = []
+        for version in ("three", "four") if check else ("one", "two"):
+            tree(work / "tree", version)
+            if check and version == "three":  # everything is new again
+                for path in (work / "tree").rglob("module_*.py"):
+                    path.write_text(path.read_text() + "# again\n")
+            variables = {
+                "dag_release_action": "publish",
+                "dag_release_bundle": "sales",
+                "dag_release_source": str(work / "tree"),
+                "dag_release_check": check,
+                "dag_release_watch": check,
+            }
+            times.append(run(name, "playbooks/dags.yml", *extra(**variables)))
+        rows.append((label, *times))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lab", default="", help="name of a lab with the platform on it")
+    name = parser.parse_args().lab
+    own = not name
+    name = name or "release"
+    try:
+        if own:
+            subprocess.run([str(LAB), "--name", name, "up"], check=True)
+            run(name, "site.yml")
+        subprocess.run(
+            [str(LAB), "--name", name, "exec", "swarm1", "apt-get", "install", "-y", "-qq", "rsync"], check=True
+        )
+        with tempfile.TemporaryDirectory() as work:
+            rows = measure(name, Path(work))
+    finally:
+        if own:
+            subprocess.run([str(LAB), "--name", name, "down"], check=False)
+    print(
+        f"{FILES} files, {FILES * SIZE / 1024**2:.0f} MiB, three nodes over NFS; from the command to every node sees it"
+    )
+    print(f"{'':<44}{'all files':>12}{'one changed':>14}")
+    for label, everything, one in rows:
+        print(f"{label:<44}{everything:>10.1f} s{one:>12.1f} s")
+    copy, synchronize, ours = rows[0], rows[1], rows[2]
+    print(f"all files: {copy[1] / ours[1]:.1f} times faster than copy (goal: 20), {synchronize[1] / ours[1]:.2f} times")
+    print("the speed of synchronize (goal: 1 or more)")
+    print(
+        f"one file:  {copy[2] / ours[2]:.1f} times faster than copy, {synchronize[2] / ours[2]:.2f} times synchronize"
+    )
+
+
+if __name__ == "__main__":
+    main()
