@@ -1,10 +1,10 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the platform runs inside Airflow: probes, host address, administrator, canary DAGs.
+"""What the platform runs inside Airflow: probes, host address, administrator, canary DAGs, DAG releases.
 
 Every module imports nothing but the standard library at import time; what belongs to Airflow is
-imported where it is used.
+imported where it is used. The one exception is ``releases``: Airflow demands a subclass of its own class.
 """
 
 from __future__ import annotations

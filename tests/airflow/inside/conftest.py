@@ -1,0 +1,68 @@
+"""One Airflow on SQLite for all tests of this directory; each test has its own share and its own bundles."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+RUNTIME = Path(__file__).resolve().parents[3] / "roles/airflow/files/runtime"
+HOME = Path(tempfile.mkdtemp(prefix="flowstead-airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+# Before the first import of Airflow, which reads them once.
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH=str(HOME / "storage"),
+    AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST="[]",
+    AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL="0",
+    AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="0",
+    AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD="1",
+    AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL="0",
+    AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
+    PYTHONDONTWRITEBYTECODE="1",
+    PYTHONPATH=str(RUNTIME),
+)
+sys.path.insert(0, str(RUNTIME))
+sys.dont_write_bytecode = True
+
+from shares import Processor, Share
+
+
+@pytest.fixture(name="database", scope="session", autouse=True)
+def _database() -> None:
+    migrated = subprocess.run(
+        [str(Path(sys.executable).with_name("airflow")), "db", "migrate"], check=False, capture_output=True, text=True
+    )
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+
+
+@pytest.fixture(name="share")
+def _share(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Share:
+    """The share of a bundle that is configured as the platform configures it; named by the test, so never seen."""
+    name = f"b{abs(hash(request.node.name)) % 10**8}"
+    share = Share(tmp_path / name, name)
+    bundles = [
+        {
+            "name": name,
+            "classpath": "flowstead_airflow.releases.ReleaseBundle",
+            "kwargs": {"path": str(share.root), "refresh_interval": 0},
+        }
+    ]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+    return share
+
+
+@pytest.fixture(name="processor")
+def _processor() -> t.Iterator[t.Callable[..., Processor]]:
+    """Makes DAG processors; a manager's settings can be given by name."""
+    yield Processor
