@@ -161,8 +161,11 @@ class Preparer:
             if access.mode is not None and os.path.lexists(path) and _bits(path) != access.mode:
                 self._do(f"set mode {access.mode:04o} on {path}", self._files.change_mode, path, access.mode)
         lock = root.at(LOCK)
-        if access.mode is not None and os.path.lexists(lock) and _bits(lock) != 0o644 | access.mode & 0o020:
-            self._do(f"set the mode of {lock}", self._files.change_mode, lock, 0o644 | access.mode & 0o020)
+        if os.path.lexists(lock):
+            # Whoever may write to the root may publish, whatever the umask was of the one who made the file.
+            wanted = 0o644 | (self._mode if access.mode is not None else _bits(root.path)) & 0o020
+            if _bits(lock) != wanted:
+                self._do(f"set mode {wanted:04o} on {lock}", self._files.change_mode, lock, wanted)
 
     def _directory(self, path: str, mode: int) -> None:
         if not os.path.isdir(path) and f"make {path}" not in self.actions:

@@ -149,6 +149,7 @@ class Stager:
         self._workers = workers
         self._done = Staged()
         self._counting = threading.Lock()
+        self._fresh: list[tuple[str, File]] = []
 
     def stage(self, plan: Plan) -> Staged:
         """Make the release.
@@ -165,7 +166,9 @@ class Stager:
                 self._files.remove_tree(directory)
                 return self._done
             described = replace(self._wanted, created=timestamp(_seconds(name)))
-            self._files.write(os.path.join(directory, manifests.NAME), described.text().encode())
+            description = os.path.join(directory, manifests.NAME)
+            self._files.write(description, described.text().encode())
+            self._files.sync_file(description)
             self._sync(directory)
             self._files.rename(directory, self._root.release(name))
             self._files.sync_directory(self._root.at(RELEASES))
@@ -201,6 +204,7 @@ class Stager:
             answers = list(pool.map(lambda path: self._adopt(directory, path, plan.origins), rest))
             for _size, one in waiting:
                 one.result()
+            list(pool.map(lambda item: self._settle(*item), self._fresh))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         self._done.missing = sorted({wanted[path].sha256 for path, sound in zip(rest, answers) if not sound})
@@ -235,6 +239,11 @@ class Stager:
 
     def _store(self, place: str, data: bytes, file: File) -> None:
         self._files.write(place, data, file.mode)
+        self._fresh.append((place, file))
+
+    def _settle(self, place: str, file: File) -> None:
+        """Bring a file to the disk and read it back."""
+        self._files.sync_file(place)
         problem = check_file(place, file, fresh=True)
         if problem:
             raise ReleaseError(f"{place}: was written and {problem}. See dmesg of this host, and the server's log.")
