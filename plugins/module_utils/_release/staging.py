@@ -1,0 +1,328 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring a release to the share: what is missing there, and then all of it, complete or not at all.
+
+PRIVATE to the collection.
+
+Content that some release has already is linked from there, so a release costs what changed in it. Nothing counts
+until the directory is complete, on the disk, read back, and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import tarfile
+import threading
+import time
+import typing as t
+import uuid
+from calendar import timegm
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from . import manifest as manifests
+from .errors import ReleaseError
+from .files import NO_LINK, Files, read_bytes
+from .layout import INCOMING, RELEASES, Root
+from .manifest import File, Manifest, release_name, timestamp
+from .verifying import WORKERS, check_file, verify
+
+#: Bytes of content that may wait for being written.
+_QUEUE_BYTES = 32 << 20
+#: What a file takes beside its content: an inode, a directory entry, half a block.
+_OVERHEAD = 4096
+_READ_ONLY = getattr(os, "ST_RDONLY", 1)
+
+Origins = dict[tuple[str, bool], str]
+
+
+@dataclass
+class Plan:
+    """What staging would do.
+
+    Attributes:
+        release: one that has this content already; empty when there is none.
+        missing: hashes of the content that no release has.
+        origins: where content lies that a release has, by hash and executable bit.
+        warnings: about releases that are damaged.
+    """
+
+    release: str = ""
+    missing: list[str] = field(default_factory=list)
+    origins: Origins = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Staged:
+    """What staging did. ``missing`` is not empty when more content is needed; then nothing was staged."""
+
+    release: str = ""
+    missing: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    written: int = 0
+    bytes: int = 0
+    linked: int = 0
+    copied: int = 0
+
+
+def make_plan(root: Root, wanted: Manifest, current: str) -> Plan:
+    """Look at what is there.
+
+    Args:
+        current: the current release, which is preferred when several have the content.
+    """
+    plan = Plan()
+    kept, damaged = root.manifests()
+    plan.warnings += damaged
+    for name in sorted(kept, key=lambda name: (name == current, name), reverse=True):
+        if kept[name].hash == wanted.hash:
+            problems = verify(root.release(name), kept[name])
+            if not problems:
+                plan.release = name
+                return plan
+            plan.warnings.append(
+                f"release {name} has this content and is damaged ({'; '.join(problems[:3])}); it is made anew"
+            )
+    contents = {file.sha256 for file in wanted.files.values()}
+    for name in sorted(kept, reverse=True):
+        for path, file in kept[name].files.items():
+            key = (file.sha256, file.executable)
+            if file.sha256 in contents and key not in plan.origins:
+                place = os.path.join(root.release(name), path)
+                if _plausible(place, file):
+                    plan.origins[key] = place
+    present = {sha256 for sha256, _executable in plan.origins}
+    plan.missing = sorted(contents - present)
+    return plan
+
+
+def refuse_full(root: Root, wanted: Manifest, missing: t.Collection[str]) -> None:
+    """There is room on the share, and it can be written.
+
+    Raises:
+        OSError, ReleaseError: there is not.
+    """
+    space = os.statvfs(root.path)
+    if space.f_flag & _READ_ONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), root.path)
+    for name in (RELEASES, INCOMING):
+        if not os.access(root.at(name), os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), root.at(name))
+    sizes = {file.sha256: file.size for file in wanted.files.values()}
+    directories = {parent for path in wanted.files for parent in manifests.parents(path)}
+    needed = sum(sizes[sha256] + _OVERHEAD for sha256 in missing)
+    needed += _OVERHEAD * (len(directories) + 2) + len(wanted.text())
+    free = space.f_bavail * space.f_frsize
+    if needed > free:
+        raise ReleaseError(
+            f"{root.path}: the share is too full. The release needs {_mb(needed)}, and {_mb(free)} are free. Make "
+            "room, for example with action: prune, or make the share larger. Nothing was changed."
+        )
+    inodes = len(missing) + len(directories) + 2
+    if space.f_files and inodes > space.f_favail:
+        raise ReleaseError(
+            f"{root.path}: the share has {space.f_favail} inodes left, and the release needs {inodes}. Make room, for "
+            "example with action: prune. Nothing was changed."
+        )
+
+
+class Stager:
+    """Makes one release. The caller holds the lock.
+
+    Args:
+        upload: a gzip-compressed tar whose members are named by the hash of their content; None for nothing.
+    """
+
+    def __init__(
+        self, files: Files, root: Root, wanted: Manifest, upload: t.BinaryIO | None, workers: int = WORKERS
+    ) -> None:
+        self._files = files
+        self._root = root
+        self._wanted = wanted
+        self._upload = upload
+        self._workers = workers
+        self._done = Staged()
+        self._counting = threading.Lock()
+        self._fresh: list[tuple[str, File]] = []
+
+    def stage(self, plan: Plan) -> Staged:
+        """Make the release.
+
+        Raises:
+            ReleaseError, OSError: it could not be made; what was begun is gone, or clearly does not count.
+        """
+        name = self._free_name()
+        directory = self._root.at(INCOMING, f"{name}.{uuid.uuid4().hex[:8]}")
+        try:
+            self._files.make_directory(directory)
+            self._fill(directory, plan)
+            if self._done.missing:
+                self._files.remove_tree(directory)
+                return self._done
+            described = replace(self._wanted, created=timestamp(_seconds(name)))
+            description = os.path.join(directory, manifests.NAME)
+            self._files.write(description, described.text().encode())
+            self._files.sync_file(description)
+            self._sync(directory)
+            self._files.rename(directory, self._root.release(name))
+            self._files.sync_directory(self._root.at(RELEASES))
+        except BaseException:
+            self._clean(directory)
+            raise
+        self._done.release = name
+        return self._done
+
+    def _fill(self, directory: str, plan: Plan) -> None:
+        wanted = self._wanted.files
+        for below in sorted({parent for path in wanted for parent in manifests.parents(path)}):
+            self._files.make_directory(os.path.join(directory, below))
+        places: dict[str, list[str]] = {}
+        for path, file in sorted(wanted.items()):
+            places.setdefault(file.sha256, []).append(path)
+        uploaded: set[str] = set()
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            waiting: deque[tuple[int, Future[None]]] = deque()
+            queued = 0
+            for sha256, data in self._contents():
+                if sha256 not in places or sha256 in uploaded:
+                    raise ReleaseError(f"the upload holds content {sha256[:12]} that nobody asked for. Run this again.")
+                uploaded.add(sha256)
+                waiting.append((len(data), pool.submit(self._write, directory, places[sha256], data)))
+                queued += len(data)
+                while queued > _QUEUE_BYTES:
+                    size, one = waiting.popleft()
+                    one.result()
+                    queued -= size
+            rest = [path for path, file in sorted(wanted.items()) if file.sha256 not in uploaded]
+            answers = list(pool.map(lambda path: self._adopt(directory, path, plan.origins), rest))
+            for _size, one in waiting:
+                one.result()
+            list(pool.map(lambda item: self._settle(*item), self._fresh))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._done.missing = sorted({wanted[path].sha256 for path, sound in zip(rest, answers) if not sound})
+
+    def _contents(self) -> t.Iterator[tuple[str, bytes]]:
+        if self._upload is None:
+            return
+        try:
+            with tarfile.open(fileobj=self._upload, mode="r|gz") as archive:
+                for member in archive:
+                    stream = archive.extractfile(member) if member.isreg() else None
+                    if stream is None:
+                        raise ReleaseError("the upload holds something that is no file. Run this again.")
+                    yield member.name, stream.read()
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise ReleaseError(f"the upload is damaged ({error}). Run this again.") from None
+
+    def _write(self, directory: str, paths: t.Sequence[str], data: bytes) -> None:
+        """Write content once for each executable bit, and link the other places of it."""
+        first: dict[bool, str] = {}
+        digest = hashlib.sha256(data).hexdigest()
+        for path in paths:
+            file = self._wanted.files[path]
+            place = os.path.join(directory, path)
+            if digest != file.sha256:
+                raise ReleaseError(f"{path}: was changed while it was read, or damaged on its way. Run this again.")
+            if file.executable in first and self._link(first[file.executable], place):
+                continue
+            self._store(place, data, file)
+            first[file.executable] = place
+            self._count(written=1, bytes=len(data))
+
+    def _store(self, place: str, data: bytes, file: File) -> None:
+        self._files.write(place, data, file.mode)
+        self._fresh.append((place, file))
+
+    def _settle(self, place: str, file: File) -> None:
+        """Bring a file to the disk and read it back."""
+        self._files.sync_file(place)
+        problem = check_file(place, file, fresh=True)
+        if problem:
+            raise ReleaseError(f"{place}: was written and {problem}. See dmesg of this host, and the server's log.")
+
+    def _adopt(self, directory: str, path: str, origins: Origins) -> bool:
+        """Link or copy a file from a release; False when its content has to be sent after all."""
+        file = self._wanted.files[path]
+        place = os.path.join(directory, path)
+        origin = origins.get((file.sha256, file.executable))
+        if origin is not None:
+            problem = check_file(origin, file)
+            if not problem and self._link(origin, place):
+                self._count(linked=1)
+                return True
+            if problem:
+                self._done.warnings.append(f"{origin} {problem}. Somebody changed it; the new release gets its own")
+        source = origin or origins.get((file.sha256, not file.executable))
+        data = _read(source) if source else None
+        if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
+            return False
+        self._store(place, data, file)
+        self._count(copied=1)
+        return True
+
+    def _count(self, **more: int) -> None:
+        with self._counting:
+            for name, number in more.items():
+                setattr(self._done, name, getattr(self._done, name) + number)
+
+    def _link(self, origin: str, place: str) -> bool:
+        try:
+            self._files.link(origin, place)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINK:
+                raise
+            return False
+        return True
+
+    def _sync(self, directory: str) -> None:
+        for below in sorted(
+            {parent for path in self._wanted.files for parent in manifests.parents(path)}, reverse=True
+        ):
+            self._files.sync_directory(os.path.join(directory, below))
+        self._files.sync_directory(directory)
+
+    def _free_name(self) -> str:
+        seconds = int(time.time())
+        while os.path.lexists(self._root.release(release_name(seconds, self._wanted.hash))):
+            seconds += 1
+        return release_name(seconds, self._wanted.hash)
+
+    def _clean(self, directory: str) -> None:
+        try:
+            if os.path.lexists(directory):
+                self._files.remove_tree(directory)
+        except OSError:
+            pass  # the error that led here says more; what is left does not count, and the next run removes it
+
+
+def _plausible(place: str, file: File) -> bool:
+    try:
+        status = os.lstat(place)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == file.size
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except OSError:
+        return None
+
+
+def _seconds(release: str) -> float:
+    return timegm(time.strptime(release[:16], "%Y%m%dT%H%M%SZ"))
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
