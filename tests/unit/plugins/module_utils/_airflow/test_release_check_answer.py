@@ -35,7 +35,7 @@ def test_the_last_marked_line_is_the_answer_whatever_dag_files_print() -> None:
 
 
 def test_no_answer_is_told_with_the_last_lines() -> None:
-    with pytest.raises(release_check.BadAnswer, match="without an answer(.|\n)*  [|] Traceback"):
+    with pytest.raises(release_check.BadAnswer, match=r"without an answer(.|\n)*  [|] Traceback"):
         release_check.answer_of(["Traceback"])
     with pytest.raises(release_check.BadAnswer, match=r"\(nothing\)"):
         release_check.answer_of([])
