@@ -251,7 +251,6 @@ api_seconds:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.definition import check_shape
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose import describe
@@ -261,11 +260,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineUnreachable,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.live import NotASwarmManager
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.module import StackModule
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.redact import (
-    redacted_params,
-    secret_values,
-)
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.relations import check_relations
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.schema import Problem
@@ -292,25 +288,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "_slice": {"type": "float"},
     "_resume": {"type": "str", "no_log": False},
 }
-
-
-class StackModule(AnsibleModule):
-    """An AnsibleModule that shows neither the content of secrets nor passwords, wherever it shows parameters."""
-
-    params: dict[str, t.Any]
-
-    def _log_invocation(self) -> None:
-        params = self.params
-        self.no_log_values.update(secret_values(params))
-        self.params = redacted_params(params)
-        try:
-            super()._log_invocation()
-        finally:
-            self.params = params
-
-    def _return_formatted(self, kwargs: dict[str, t.Any]) -> None:
-        kwargs["invocation"] = {"module_args": redacted_params(self.params)}
-        super()._return_formatted(kwargs)
 
 
 def problems_of(params: t.Mapping[str, t.Any]) -> list[Problem]:

@@ -76,6 +76,9 @@ class AirflowClient:
         ca_path: PEM file of the authority that signed the server's certificate; empty means those the host trusts.
         validate_certs: False accepts any certificate.
         timeout: seconds that one request may take.
+
+    Attributes:
+        date: the server's clock at its last answer, as HTTP writes it; empty before.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class AirflowClient:
     ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
+        self.date = ""
         self._username = username
         self._password = password
         self._token = ""
@@ -184,7 +188,7 @@ class AirflowClient:
         return self.get("/api/v2/importErrors", {"limit": 20})["import_errors"]
 
     def get(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> t.Any:
-        """GET a JSON document with a login.
+        """GET a JSON document with a login. A list in ``query`` becomes a parameter for each of its values.
 
         Raises:
             AirflowError: Airflow refuses.
@@ -232,7 +236,7 @@ class AirflowClient:
             raise
 
     def _request(self, method: str, path: str, body: t.Any = None, query: t.Mapping[str, t.Any] | None = None) -> t.Any:
-        url = self.url + path + (f"?{urlencode(query)}" if query else "")
+        url = self.url + path + (f"?{urlencode(query, doseq=True)}" if query else "")
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -244,6 +248,7 @@ class AirflowClient:
         try:
             with self._opener.open(request, timeout=self.timeout) as response:
                 answer = response.read()
+                self.date = response.headers.get("Date", "")
         except urllib.error.HTTPError as error:
             raise _refused(error, f"{method} {path}", self.url) from error
         except urllib.error.URLError as error:

@@ -143,7 +143,7 @@ def diagnose(
     *,
     name: str,
     nodes: t.Sequence[t.Mapping[str, t.Any]],
-    mask: Mask,
+    mask: t.Callable[[str], str],
     old_failures: t.Collection[str] = (),
 ) -> dict[str, t.Any]:
     """Everything that can be found out about a service that failed, as one entry of ``failures``."""

@@ -59,6 +59,8 @@ class Airflow:
     def __init__(self, dags: dict[str, Dag]) -> None:
         self.dags = dags
         self.requests: list[str] = []
+        #: Every value of every parameter of the last request.
+        self.last_query: dict[str, list[str]] = {}
         #: What the double could not accept; the fixture fails the test for it.
         self.objections: list[Exception] = []
         self.password = "right"
@@ -117,7 +119,8 @@ class Airflow:
     def handle(self, method: str, target: str, headers: t.Any, body: t.Any) -> tuple[int, dict[str, str], t.Any]:
         """Status, headers and document for a request."""
         parts = urlsplit(target)
-        path, query = parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.last_query = parse_qs(parts.query, keep_blank_values=True)
+        path, query = parts.path, {name: values[0] for name, values in self.last_query.items()}
         self.requests.append(f"{method} {path}")
         if self.outage:
             return self.outage.pop(0), {}, b"<html>no</html>"

@@ -76,6 +76,11 @@ class FakeEngine:
         self.swarm: dict[str, t.Any] = {"LocalNodeState": "active", "ControlAvailable": True}
         self.behaviour: dict[str, str] = {}
         self.log = b""
+        #: How many reads of a log find nothing yet.
+        self.log_delay = 0
+        #: Containers of this node as ``/containers/json`` lists them, and the process of each.
+        self.containers: list[dict[str, t.Any]] = []
+        self.pids: dict[str, int] = {}
         self.writes: list[str] = []
         self.auth: list[str] = []
         self.before_write: t.Callable[[str], None] = lambda _request: None
@@ -125,9 +130,26 @@ class FakeEngine:
             "/configs": lambda: self._stored("configs", filters),
             "/nodes": lambda: self.nodes,
             "/tasks": lambda: self._tasks(filters),
-            "/containers/json": list,
+            "/containers/json": lambda: self._containers(filters),
         }
+        if path.endswith("/logs"):
+            return self._log(query)
         return answers[path]() if path in answers else self._get_one(path)
+
+    def _log(self, query: dict[str, str]) -> bytes:
+        """``log`` as it is, or of a log in pieces those of the streams that are asked for."""
+        wanted = {number for number, name in ((1, "stdout"), (2, "stderr")) if query.get(name) in ("1", "true")}
+        if not wanted:
+            raise Refused(400, "Bad parameters: you must choose at least one stream")
+        if self.log_delay:
+            self.log_delay -= 1
+            return b""
+        rest, chosen = self.log, b""
+        while rest[:1] in (b"\1", b"\2"):
+            length = 8 + int.from_bytes(rest[4:8], "big")
+            chosen += rest[:length] if rest[0] in wanted else b""
+            rest = rest[length:]
+        return chosen + rest
 
     def _services(self, filters: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         self.tick()
@@ -137,9 +159,17 @@ class FakeEngine:
     def _stored(self, kind: str, filters: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         return self._labelled(self.objects[kind], filters, lambda item: item["Spec"]["Labels"])
 
+    def _containers(self, filters: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        unknown = set(filters) - {"label", "status"}
+        if unknown:
+            raise Refused(400, f"Invalid filter {unknown}")
+        found = [item for item in self.containers if item["State"] in filters.get("status", [item["State"]])]
+        return self._labelled(found, {"label": filters.get("label", [])}, lambda item: item["Labels"])
+
     def _get_one(self, path: str) -> t.Any:
-        if path.endswith("/logs"):
-            return self.log
+        container = re.fullmatch(r"/containers/([^/]+)/json", path)
+        if container and container.group(1) in self.pids:
+            return {"Id": container.group(1), "State": {"Pid": self.pids[container.group(1)]}}
         image = re.fullmatch(r"/(images|distribution)/(.+)/json", path)
         if image and image.group(1) == "images":
             if image.group(2) not in self.images:
@@ -336,6 +366,10 @@ class FakeEngine:
         job = "ReplicatedJob" in spec["Mode"] or "GlobalJob" in spec["Mode"]
         if job and ("UpdateConfig" in spec or "RollbackConfig" in spec):
             raise Refused(400, "job-mode services cannot have update options")
+        if job and template["RestartPolicy"].get("Condition") == "any":
+            raise Refused(400, "restart condition must be 'none' or 'on-failure' for jobs")
+        if job and spec["EndpointSpec"].get("Ports") and spec["EndpointSpec"]["Mode"] == "dnsrr":
+            raise Refused(400, "EndpointSpec: ports can't be used with dnsrr mode")
         ids = {item["Id"] for item in self.networks}
         for network in template.get("Networks", []):
             if network["Target"] not in ids:
