@@ -114,7 +114,6 @@ def measure(name: str, work: Path) -> list[tuple[str, float, float]]:
                 "dag_release_bundle": "sales",
                 "dag_release_source": str(work / "tree"),
                 "dag_release_check": check,
-                "dag_release_watch": check,
             }
             times.append(run(name, "playbooks/dags.yml", *extra(**variables)))
         rows.append((label, *times))

@@ -140,8 +140,8 @@ class ReleaseBundle(BaseDagBundle):
         except FileNotFoundError as error:
             raise ReleaseError(
                 f"bundle {self.name}: {sentinel} is missing, so {self._root} is not the share. Is the share mounted on"
-                " the host (findmnt), and was the container started after that? A new bundle is made with"
-                f" playbooks/dags.yml -e dag_release_bundle={self.name}. No DAG is lost meanwhile"
+                " the host (findmnt), and was the container started after that? Of a new bundle the"
+                " directory is made by playbooks/airflow.yml. No DAG is lost meanwhile"
             ) from error
         except (OSError, ValueError) as error:
             raise self._damaged(f"{sentinel} cannot be read: {_reason(error)}", "make it readable") from error
