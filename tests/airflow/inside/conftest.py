@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import typing as t
+import zlib
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ def _database() -> None:
 @pytest.fixture(name="share")
 def _share(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Share:
     """The share of a bundle that is configured as the platform configures it; named by the test, so never seen."""
-    name = f"b{abs(hash(request.node.name)) % 10**8}"
+    name = f"b{zlib.crc32(request.node.name.encode())}"
     share = Share(tmp_path / name, name)
     bundles = [
         {
@@ -63,6 +63,6 @@ def _share(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 
 @pytest.fixture(name="processor")
-def _processor() -> t.Iterator[t.Callable[..., Processor]]:
+def _processor() -> type[Processor]:
     """Makes DAG processors; a manager's settings can be given by name."""
-    yield Processor
+    return Processor

@@ -26,12 +26,14 @@ def test_a_component_without_the_share_can_make_the_bundle_and_ask_for_its_addre
 
     assert not share.root.exists()
     assert bundle(share).view_url_template() is None
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="view_url"):
         assert DagBundlesManager().view_url(share.bundle, "20261126T140100Z-000000000001") is None
     DagBundlesManager().sync_bundles_to_db(deactivate_missing=False)
 
 
-def test_a_run_stays_on_its_release_while_the_next_run_gets_the_new_one(share: Share, processor: type[Processor]) -> None:
+def test_a_run_stays_on_its_release_while_the_next_run_gets_the_new_one(
+    share: Share, processor: type[Processor]
+) -> None:
     from airflow.models.serialized_dag import SerializedDagModel  # noqa: PLC0415
     from airflow.utils import timezone  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415

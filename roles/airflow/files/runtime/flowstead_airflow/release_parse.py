@@ -9,6 +9,7 @@ Source: airflow/dag_processing/manager.py and processor.py of Airflow 3.3.2.
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -69,6 +70,7 @@ def parse(release: Path, bundle: str, files: t.Sequence[str], parallel: int = 2)
     from airflow.configuration import conf  # noqa: PLC0415
 
     limit = conf.getfloat("dag_processor", "dag_file_processor_timeout")
+    _load_once()
     waiting = list(reversed(files))
     running: dict[str, t.Any] = {}
     client = _Client()
@@ -97,6 +99,20 @@ def parse(release: Path, bundle: str, files: t.Sequence[str], parallel: int = 2)
                     waiting.append(file)
                 else:
                     yield parsed
+
+
+def _load_once() -> None:
+    """Import here what each file's process would import for itself: most of the time of a small DAG file."""
+    import airflow.sdk  # noqa: PLC0415
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
+
+    dag = airflow.sdk.DAG("flowstead_load_once", schedule=None)
+    # Names of airflow.sdk are imported when they are asked for.
+    getattr(airflow.sdk, "task")  # noqa: B009
+    airflow.sdk.BaseOperator(task_id="none", dag=dag)
+    _ = DagSerialization.from_dict(DagSerialization.to_dict(dag)).tasks
+    # As the DAG processor: what is here already stays out of the processes' garbage collection, and shared.
+    gc.freeze()
 
 
 class _Client:
