@@ -156,6 +156,15 @@ options:
     description: Seconds to wait for another publisher.
     type: int
     default: 60
+  _manifest:
+    description: Internal. What the source consists of.
+    type: str
+  _content:
+    description: Internal. Content that the share lacks.
+    type: str
+  _upload:
+    description: Internal. A file on the host with content that the share lacks.
+    type: str
 """
 
 EXAMPLES = r"""
