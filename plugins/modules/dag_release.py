@@ -157,13 +157,13 @@ options:
     type: int
     default: 60
   _manifest:
-    description: Internal. What the source consists of.
+    description: Internal, set by the action plugin. What the source consists of.
     type: str
   _content:
-    description: Internal. Content that the share lacks.
+    description: Internal, set by the action plugin. Content that the share lacks.
     type: str
   _upload:
-    description: Internal. A file on the host with content that the share lacks.
+    description: Internal, set by the action plugin. A file on the host with content that the share lacks.
     type: str
 """
 
