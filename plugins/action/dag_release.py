@@ -151,18 +151,17 @@ class ActionModule(ActionBase):
         if answer.get("failed") or answer.get("release"):
             return answer
         wanted: set[str] = set()
-        warnings: list[str] = []
+        warnings: list[t.Any] = []
         for _attempt in range(ATTEMPTS):
+            warnings += [warning for warning in answer.pop("warnings", []) if warning not in warnings]
             wanted |= set(answer.pop("missing", []))
             _refuse(str(arguments["source"]), self._syntax(params, source, wanted))
-            if self._task.check_mode:
-                return answer
-            answer, sent = self._send(asking, source, wanted, work, task_vars)
-            warnings += answer.pop("warnings", [])
-            if answer.get("failed") or answer.get("release"):
-                if "transferred" in answer:
-                    answer["transferred"]["sent"] = sent
-                return {**answer, "warnings": list(dict.fromkeys(warnings))} if warnings else answer
+            if not self._task.check_mode:
+                answer, sent = self._send(asking, source, wanted, work, task_vars)
+                answer.get("transferred", {})["sent"] = sent
+            if self._task.check_mode or answer.get("failed") or answer.get("release"):
+                warnings += [warning for warning in answer.get("warnings", []) if warning not in warnings]
+                return {**answer, "warnings": warnings} if warnings else answer
         raise ReleaseError(
             f"{params['path']}: releases disappear there faster than a new one can be staged. Is somebody deleting "
             "them? End that, then run this again."

@@ -156,6 +156,15 @@ options:
     description: Seconds to wait for another publisher.
     type: int
     default: 60
+  _manifest:
+    description: Internal, set by the action plugin. What the source consists of.
+    type: str
+  _content:
+    description: Internal, set by the action plugin. Content that the share lacks.
+    type: str
+  _upload:
+    description: Internal, set by the action plugin. A file on the host with content that the share lacks.
+    type: str
 """
 
 EXAMPLES = r"""

@@ -183,6 +183,8 @@ class Root:
         """
         path = os.path.join(self.release(release), manifests.NAME)
         try:
+            if not RELEASE.fullmatch(release):
+                raise FileNotFoundError(path)
             found = manifests.parse(read_bytes(path).decode())
         except FileNotFoundError:
             raise ReleaseError(

@@ -14,15 +14,19 @@ import io
 import time
 import typing as t
 
+from .._share.mark import ShareSilent, look
 from . import manifest as manifests
 from .errors import ReleaseError, ReleaseProblems
 from .files import Files
 from .layout import LOCK, Root
 from .lock import locked
+from .planning import make_plan, refuse_full
 from .preparing import Preparer, read_access
-from .staging import Stager, make_plan, refuse_full
+from .staging import Stager
 from .switching import clear, flip, flip_back, keepers, refuse_other, remove_release, require_complete
 from .verifying import verify
+
+_LOOK_SECONDS = 15.0
 
 Params = t.Mapping[str, t.Any]
 Result = dict[str, t.Any]
@@ -49,6 +53,7 @@ class Operations:
             ReleaseError, OSError: it could not be done.
         """
         action = self._params["action"]
+        self._refuse_silent()
         if action == "prepare":
             return self._prepare()
         self._root.require()
@@ -218,6 +223,16 @@ class Operations:
         )  # fmt: skip
 
     # --- helpers ---
+
+    def _refuse_silent(self) -> None:
+        """A server that is away is told, although whatever touches a hard mount would wait for it forever."""
+        try:
+            look(self._root.path, _LOOK_SECONDS)
+        except ShareSilent as error:
+            raise ReleaseError(
+                f"{self._root.path}: the share does not answer ({error}); its server is away, or the network to it. "
+                "Bring it back, then run this again. Nothing was changed."
+            ) from None
 
     @contextlib.contextmanager
     def _locked(self, action: str) -> t.Iterator[None]:

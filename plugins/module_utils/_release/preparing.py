@@ -23,7 +23,8 @@ from .files import Files
 from .layout import CURRENT, HISTORY, INCOMING, LOCK, NOT_CONTENT, OURS, RELEASES, SENTINEL, Root
 from .lock import locked
 from .manifest import Manifest
-from .staging import Plan, Stager
+from .planning import Plan
+from .staging import Stager
 from .switching import clear, flip
 
 #: What containers run as.

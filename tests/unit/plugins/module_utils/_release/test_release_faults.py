@@ -11,8 +11,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.flowstead.airflow.plugins.module_utils._release import manifest
+from ansible_collections.flowstead.airflow.plugins.module_utils._release import manifest, operations
 from ansible_collections.flowstead.airflow.plugins.module_utils._release.errors import ReleaseError, explain
+from ansible_collections.flowstead.airflow.plugins.module_utils._share import mark
 from fake_share import Broken, Share
 
 OLD = {"a.py": "a = 1\n", "lib/b.py": "b = 1\n"}
@@ -120,6 +121,16 @@ def test_a_share_without_locks_is_named(share: Share, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fcntl, "lockf", refuse)
     with pytest.raises(ReleaseError, match=r"cannot be locked .* version 4\.1"):
         share.run("prune")
+
+
+def test_a_server_that_is_away_is_told(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_path: str, seconds: float) -> None:
+        raise mark.ShareSilent(f"no answer within {seconds:g} s")
+
+    monkeypatch.setattr(operations, "look", silent)
+    for action in ("prepare", "status", "prune"):
+        with pytest.raises(ReleaseError, match=r"does not answer \(no answer within 15 s\)"):
+            share.run(action)
 
 
 def test_root_that_counts_as_nobody_is_explained(tmp_path: Path) -> None:

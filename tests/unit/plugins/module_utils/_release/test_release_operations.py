@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._release import manifest, switching
 from ansible_collections.flowstead.airflow.plugins.module_utils._release.errors import ReleaseError, ReleaseProblems
+from ansible_collections.flowstead.airflow.plugins.module_utils._release.files import Files
 from fake_share import Share
 
 OLD = {"a.py": "a = 1\n", "lib/b.py": "b = 1\n"}
@@ -120,15 +122,21 @@ def test_a_damaged_release_with_the_wanted_content_is_made_anew(share: Share) ->
 
 def test_content_that_was_pruned_after_the_look_is_asked_for_again(share: Share) -> None:
     first = share.publish(OLD)
-    data = {"a": "x"}
-    assert data
-    looked = share.stage(NEW, check=True)
-    assert len(looked["missing"]) == 2
+    data = {hashlib.sha256(text.encode()).hexdigest(): text.encode() for text in NEW.values()}
+    files = {
+        path: manifest.File(hashlib.sha256(text.encode()).hexdigest(), len(text), False) for path, text in NEW.items()
+    }
+    word = manifest.pack(manifest.Manifest("shop", files))
+    looked = share.run("stage", _manifest=word)
+    assert sorted(looked["missing"]) == sorted({files["a.py"].sha256, files["c.py"].sha256})
     # somebody publishes something else and prunes between the two calls
     share.publish({"z.py": "z = 1\n"})
     share.publish({"z.py": "z = 2\n"})
-    assert first in share.run("prune", keep=1)["removed"]
-    assert share.stage(NEW)["transferred"]["files"] == 3
+    switching.remove_release(Files(), share.root, first)
+    done = share.run("stage", _manifest=word, _content=share.upload(data, looked["missing"]))
+    assert (done["release"], done["missing"]) == ("", [files["lib/b.py"].sha256])
+    share.all_complete()
+    assert share.run("stage", _manifest=word, _content=share.upload(data, data))["release"]
 
 
 def test_activating_flips_at_once_and_a_second_time_does_nothing(share: Share) -> None:
@@ -269,6 +277,12 @@ def test_verify_names_every_file_that_is_not_what_was_published(share: Share) ->
     ]  # fmt: skip
     assert "other content" in caught.value.problems[1]
     assert "mode 0600 instead of 0644" in caught.value.problems[2]
+
+
+@pytest.mark.parametrize("name", ["../..", "20261126T142301Z-1a2b3c4d5e6f"])
+def test_only_a_release_is_verified(share: Share, name: str) -> None:
+    with pytest.raises(ReleaseError, match="there is no release"):
+        share.run("verify", release=name)
 
 
 def test_a_manifest_that_was_changed_is_noticed(share: Share) -> None:
