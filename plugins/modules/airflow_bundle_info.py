@@ -25,7 +25,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: [In check mode it does not wait, because nothing was activated.]
+    details: ["In check mode it does not wait, because nothing was activated."]
   diff_mode:
     support: N/A
     details: [Changes nothing.]

@@ -27,7 +27,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: [In check mode nothing is checked, because nothing was staged.]
+    details: ["In check mode nothing is checked, because nothing was staged."]
   diff_mode:
     support: N/A
     details: [Changes nothing that lasts.]
@@ -154,7 +154,7 @@ import time
 import typing as t
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._airflow import release_check
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_spec
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose import describe
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
     Engine,
@@ -231,16 +231,16 @@ def run(engine: Engine, params: t.Mapping[str, t.Any], module: StackModule) -> d
     service = job.find(engine, stack, params["service"])
     now = time.time()
     job.sweep(engine, KIND, stack, now)
-    spec = job.clone(
+    spec = job_spec.clone(
         service,
-        job.job_name(stack, f"check-{bundle}", secrets.token_hex(4)),
+        job_spec.job_name(stack, f"check-{bundle}", secrets.token_hex(4)),
         release_check.command(bundle, release, params["queues"], params["parse_seconds"]),
         kind=KIND,
         stack=stack,
         until=now + params["timeout"],
         memory_mb=params["memory_mb"],
     )
-    mask = job.mask_of(service)
+    mask = job_spec.mask_of(service)
     one = job.Job(
         engine,
         spec,
