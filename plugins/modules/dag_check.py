@@ -52,10 +52,10 @@ options:
     type: str
     required: true
   queues:
-    description: Queues that have workers. Tasks on any other queue are a problem. Empty checks no queues.
+    description: Queues that have workers. Tasks on any other queue are a problem.
     type: list
     elements: str
-    default: []
+    required: true
   known:
     description:
       - DAG ID to bundle, for DAGs that Airflow knows. A DAG of the release that is in another bundle is a problem.
@@ -172,7 +172,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "service": {"type": "str", "default": "dag-processor"},
     "bundle": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
-    "queues": {"type": "list", "elements": "str", "default": []},
+    "queues": {"type": "list", "elements": "str", "required": True},
     "known": {"type": "dict", "default": {}},
     "parse_seconds": {"type": "float", "default": 30},
     "memory_mb": {"type": "int", "default": 2048},
@@ -234,7 +234,7 @@ def run(engine: Engine, params: t.Mapping[str, t.Any], module: StackModule) -> d
     spec = job_spec.clone(
         service,
         job_spec.job_name(stack, f"check-{bundle}", secrets.token_hex(4)),
-        release_check.command(bundle, release, params["queues"], params["parse_seconds"]),
+        release_check.command(bundle, release, params["queues"], params["parse_seconds"], params["known"]),
         kind=KIND,
         stack=stack,
         until=now + params["timeout"],
