@@ -16,7 +16,8 @@ description:
   - With O(wait) it asks the DAG processor to look at the bundle and at its files now, and waits until Airflow has every
     DAG from the release, or an import error of the release appears.
   - A file that was being read while the bundle moved on is stored by Airflow under the new release with its old
-    content. Such a DAG does not count until it has been read again.
+    content. Such a DAG does not count until it has been read again. Nor does one that was read but whose stored form,
+    which new runs get, is still that of another release.
 author:
   - flowstead.airflow contributors (@flowstead)
 extends_documentation_fragment:
@@ -25,12 +26,15 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: [In check mode it does not wait, because nothing was activated.]
+    details: ["In check mode it does not wait, because nothing was activated."]
   diff_mode:
     support: N/A
     details: [Changes nothing.]
   idempotent:
     support: full
+notes:
+  - Airflow stores a DAG only every C([core] min_serialized_dag_update_interval) seconds, 30 unless it is set. Of two
+    releases within that time, such as one that is rolled back, the second is stored late. Set it to 0.
 options:
   url:
     description: Base URL of Airflow as the target reaches it. May carry a path.

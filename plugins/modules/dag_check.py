@@ -27,7 +27,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: [In check mode nothing is checked, because nothing was staged.]
+    details: ["In check mode nothing is checked, because nothing was staged."]
   diff_mode:
     support: N/A
     details: [Changes nothing that lasts.]
@@ -52,10 +52,10 @@ options:
     type: str
     required: true
   queues:
-    description: Queues that have workers. Tasks on any other queue are a problem. Empty checks no queues.
+    description: Queues that have workers. Tasks on any other queue are a problem.
     type: list
     elements: str
-    default: []
+    required: true
   known:
     description:
       - DAG ID to bundle, for DAGs that Airflow knows. A DAG of the release that is in another bundle is a problem.
@@ -154,7 +154,7 @@ import time
 import typing as t
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._airflow import release_check
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_spec
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose import describe
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
     Engine,
@@ -172,7 +172,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "service": {"type": "str", "default": "dag-processor"},
     "bundle": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
-    "queues": {"type": "list", "elements": "str", "default": []},
+    "queues": {"type": "list", "elements": "str", "required": True},
     "known": {"type": "dict", "default": {}},
     "parse_seconds": {"type": "float", "default": 30},
     "memory_mb": {"type": "int", "default": 2048},
@@ -231,16 +231,16 @@ def run(engine: Engine, params: t.Mapping[str, t.Any], module: StackModule) -> d
     service = job.find(engine, stack, params["service"])
     now = time.time()
     job.sweep(engine, KIND, stack, now)
-    spec = job.clone(
+    spec = job_spec.clone(
         service,
-        job.job_name(stack, f"check-{bundle}", secrets.token_hex(4)),
-        release_check.command(bundle, release, params["queues"], params["parse_seconds"]),
+        job_spec.job_name(stack, f"check-{bundle}", secrets.token_hex(4)),
+        release_check.command(bundle, release, params["queues"], params["parse_seconds"], params["known"]),
         kind=KIND,
         stack=stack,
         until=now + params["timeout"],
         memory_mb=params["memory_mb"],
     )
-    mask = job.mask_of(service)
+    mask = job_spec.mask_of(service)
     one = job.Job(
         engine,
         spec,

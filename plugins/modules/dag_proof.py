@@ -26,7 +26,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: [In check mode it looks once and does not fail, because nothing was activated.]
+    details: ["In check mode it looks once and does not fail, because nothing was activated."]
   diff_mode:
     support: N/A
     details: [Changes nothing.]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, waiting
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_spec, waiting
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import STACK_LABEL
@@ -50,15 +50,15 @@ class Place:
     def job(self, script: str, timeout: float = 60.0, **changes: t.Any) -> job.Job:
         service = job.find(self.engine, STACK, "parser")
         args = ["sh", "-c", script]
-        name = job.job_name(STACK, "check", f"{time.time_ns():x}"[-8:])
-        spec = job.clone(service, name, args, kind="test", stack=STACK, until=time.time() + 60)
+        name = job_spec.job_name(STACK, "check", f"{time.time_ns():x}"[-8:])
+        spec = job_spec.clone(service, name, args, kind="test", stack=STACK, until=time.time() + 60)
         container = spec["TaskTemplate"]["ContainerSpec"]
         container.update(changes.pop("container", {}))
         spec["TaskTemplate"].update(changes.pop("template", {}))
-        return job.Job(self.engine, spec, timeout, pending_timeout=3.0, mask=job.mask_of(service), **changes)
+        return job.Job(self.engine, spec, timeout, pending_timeout=3.0, mask=job_spec.mask_of(service), **changes)
 
     def jobs(self) -> list[str]:
-        found = self.engine.get("/services", {"filters": {"label": [job.KIND_LABEL]}})
+        found = self.engine.get("/services", {"filters": {"label": [job_spec.KIND_LABEL]}})
         return [item["Spec"]["Name"] for item in found]
 
 

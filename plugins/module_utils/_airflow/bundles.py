@@ -6,7 +6,7 @@
 PRIVATE to the collection.
 
 Source for paths, parameters and paging: Apache Airflow 3.3.2, ``airflow/api_fastapi/core_api/routes/public``, files
-``dags.py``, ``import_error.py``, ``dag_run.py`` and ``task_instances.py``.
+``dags.py``, ``dag_versions.py``, ``import_error.py``, ``dag_run.py`` and ``task_instances.py``.
 """
 
 from __future__ import annotations
@@ -139,6 +139,21 @@ class Bundles:
         if bundle:
             query["bundle_name"] = bundle
         return [_import_problem(item) for item in self._by_offset("/api/v2/importErrors", "import_errors", query)]
+
+    def stored_version(self, dag_id: str) -> str | None:
+        """The release whose form of a DAG new runs get; None when there is none.
+
+        It is not always that of ``Dag.version``: Airflow writes the form of a DAG, and with it this version, only every
+        ``[core] min_serialized_dag_update_interval`` seconds.
+        """
+        query = {"order_by": "-version_number", "limit": 1}
+        try:
+            found = self.client.get(f"/api/v2/dags/{quote(dag_id, safe='')}/dagVersions", query)["dag_versions"]
+        except AirflowError as error:
+            if error.status == 404:  # not stored at all
+                return None
+            raise
+        return found[0]["bundle_version"] if found else None
 
     def unfinished_runs(self, bundles: t.Mapping[str, str]) -> list[Run]:
         """Runs that are queued or running, and those that ended with tasks that have not.

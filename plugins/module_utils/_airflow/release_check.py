@@ -21,6 +21,9 @@ MARK = "FLOWSTEAD-RELEASE-CHECK "
 DUPLICATE = "duplicate_dag_id"
 INVISIBLE = "no_such_path"
 
+#: Longest JSON that goes with the command. Linux takes 128 KiB in one word (MAX_ARG_STRLEN).
+_LONGEST_KNOWN = 100_000
+
 Item = dict[str, t.Any]
 
 
@@ -28,21 +31,26 @@ class BadAnswer(Exception):
     """The program did not print what it has to print; the text says what to do."""
 
 
-def command(bundle: str, release: str, queues: t.Sequence[str], parse_seconds: float) -> list[str]:
+def command(
+    bundle: str, release: str, queues: t.Sequence[str], parse_seconds: float, known: t.Mapping[str, str]
+) -> list[str]:
     """The command that checks a release.
 
     Args:
         bundle: name of the bundle.
         release: the release, which nobody need use yet.
-        queues: queues that have workers; empty checks no queues.
+        queues: queues that have workers; tasks on any other are a problem.
         parse_seconds: longest time that one file may take.
+        known: DAG ID to bundle, of all that Airflow knows. Too many for a command are left to ``duplicates``.
     """
     root = f"{BUNDLES}/{bundle}"
     words = ["python", "-m", "flowstead_airflow.release_check", "--bundle", bundle]
-    words += ["--path", f"{root}/releases/{release}", "--root", root]
-    if queues:
-        words += ["--queues", ",".join(queues)]
-    return [*words, "--parse-seconds", f"{parse_seconds:g}"]
+    words += ["--path", f"{root}/releases/{release}", "--root", root, "--queues", ",".join(queues)]
+    words += ["--parse-seconds", f"{parse_seconds:g}"]
+    others = _others(known, bundle)
+    if len(others) <= _LONGEST_KNOWN:
+        words += ["--known", others]
+    return words
 
 
 def has_answer(lines: t.Sequence[str]) -> bool:
@@ -78,13 +86,15 @@ def answer_of(lines: t.Sequence[str]) -> Item:
 
 
 def duplicates(dags: t.Mapping[str, t.Mapping[str, t.Any]], known: t.Mapping[str, str], bundle: str) -> list[Item]:
-    """DAG IDs that another bundle holds already.
+    """DAG IDs that another bundle holds already, when they were too many for the command; then without a line.
 
     Args:
         dags: DAG ID to ``file`` and more, of the release.
         known: DAG ID to bundle, of all that Airflow knows.
         bundle: the release's bundle.
     """
+    if len(_others(known, bundle)) <= _LONGEST_KNOWN:
+        return []
     return [
         {
             "kind": DUPLICATE,
@@ -100,7 +110,7 @@ def duplicates(dags: t.Mapping[str, t.Mapping[str, t.Any]], known: t.Mapping[str
 
 def line_of(problem: t.Mapping[str, t.Any]) -> str:
     """One problem as ``file:line: message. Fix: ...``, the way editors and CI systems find the place."""
-    place = str(problem["file"] or "release")
+    place = "release" if problem["file"] in ("", ".") else str(problem["file"])
     if problem.get("line"):
         place += f":{problem['line']}"
     fix = f" Fix: {_sentence(problem['fix'])}" if problem.get("fix") else ""
@@ -120,6 +130,10 @@ def report(bundle: str, release: str, problems: t.Sequence[t.Mapping[str, t.Any]
             "the share of this environment."
         )
     return "\n".join(lines)
+
+
+def _others(known: t.Mapping[str, str], bundle: str) -> str:
+    return json.dumps({dag_id: owner for dag_id, owner in known.items() if owner != bundle}, sort_keys=True)
 
 
 def _sentence(text: t.Any) -> str:

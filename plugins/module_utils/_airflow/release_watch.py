@@ -7,8 +7,10 @@ PRIVATE to the collection.
 
 What makes this more than comparing versions, in Airflow 3.3.2 (``dag_processing/manager.py``): the DAG processor
 stores a parsed file under the version that its bundle has at the END of the parsing. A file that was being parsed
-while the bundle moved on is stored as of the new release with the content of the old one. And a request to parse a
-file that is being parsed is dropped.
+while the bundle moved on is stored as of the new release with the content of the old one. A request to parse a file
+that is being parsed is dropped. And of two releases within 30 seconds, such as one that is rolled back, the second one
+becomes the version of its DAGs at once, while new runs get the form of the first (``models/serialized_dag.py``,
+``write_dag``, and ``[core] min_serialized_dag_update_interval``).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ WINDOW = 40
 #: Parsings after which an error that was there before cannot be of the old release any more: one was in progress
 #: when the bundle moved on, one may have been in the queue with the old directory.
 NEW_PARSING = 3
+#: DAGs whose stored form is asked for in one look: one request each.
+STORED = 100
 
 
 class ReleaseWatch:
@@ -82,6 +86,8 @@ class ReleaseWatch:
         #: A moment at which the DAG processor had moved on, by its own clock.
         self._moved_on: float | None = None
         self._asked: dict[str, float] = {}
+        #: DAGs that were read from the release while new runs get another form of them.
+        self._unstored: set[str] = set()
 
     def run(self) -> None:
         """Wait.
@@ -131,10 +137,16 @@ class ReleaseWatch:
         if marked and self._moved_on is None:
             self._moved_on = min(marked)
             self._asked.clear()  # what was asked for before proves nothing
-        self.proved.update(dag_id for dag_id in self.wanted if self._is_proved(rows.get(dag_id)))
         self.errors = [error for error in errors if self._is_new(error)]
+        read = [dag_id for dag_id in self._missing() if self._is_read(rows.get(dag_id))]
+        for dag_id in read[:STORED]:
+            if self.bundles.stored_version(dag_id) == self.release:
+                self.proved.add(dag_id)
+                self._unstored.discard(dag_id)
+            else:
+                self._unstored.add(dag_id)
 
-    def _is_proved(self, dag: Dag | None) -> bool:
+    def _is_read(self, dag: Dag | None) -> bool:
         if dag is None or dag.stale or dag.version != self.release or self._moved_on is None:
             return False
         before = (self._before or {}).get(dag.dag_id)
@@ -182,4 +194,9 @@ class ReleaseWatch:
             return "it is stale: its file cannot be read, or is not found in the release"
         if dag.version != self.release:
             return f"Airflow has it from release {dag.version}"
+        if dag_id in self._unstored:
+            return (
+                "Airflow has read it, but new runs still get its form from another release: it stores a DAG only every "
+                "[core] min_serialized_dag_update_interval seconds"
+            )
         return "Airflow has it from this release, but may have read its file while the bundle moved on"

@@ -55,6 +55,7 @@ def run(fake: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Run:
             "stack": "airflow",
             "bundle": "dags",
             "release": RELEASE,
+            "queues": ["default"],
             "docker_socket": fake.socket,
             **given,
         }
@@ -83,7 +84,7 @@ def answer(**changes: t.Any) -> bytes:
 def test_a_sound_release_passes_and_tells_what_is_in_it(run: Run, fake: FakeEngine) -> None:
     fake.log = printed(1, "a DAG prints\n") + answer()
 
-    result = run(queues=["default"])
+    result = run()
 
     assert result["changed"] is False
     assert not result.get("failed")
@@ -97,7 +98,7 @@ def test_all_problems_fail_the_task_with_place_and_fix_and_without_secrets(run: 
     problem = {"kind": "import_error", "file": "a.py", "line": 3, "message": "0123456789 is wrong", "fix": "mend it"}
     fake.log = answer(problems=[problem])
 
-    result = run(known={"a": "sales"})
+    result = run(known={"a": "sales", **{f"dag_{number:05}": "sales" for number in range(10_000)}})
 
     assert result["failed"]
     assert [item["kind"] for item in result["problems"]] == ["import_error", "duplicate_dag_id"]

@@ -35,6 +35,8 @@ class BundleAirflow(Airflow):
         self.errors: dict[tuple[str, str], dict[str, t.Any]] = {}
         self.all_runs: list[dict[str, t.Any]] = []
         self.all_tasks: list[dict[str, t.Any]] = []
+        #: DAGs whose form is stored late, with the release it is of.
+        self.stored: dict[str, str] = {}
         self.parse_requests: list[str] = []
         self.pages = 0
         #: Called after each page of runs.
@@ -103,6 +105,12 @@ class BundleAirflow(Airflow):
         if path == "/api/v2/dags/~/dagRuns/~/taskInstances":
             return 200, self.cursor_page("task_instances", self.all_tasks, TASK_STATES, query)
         parts = path.split("/")
+        if parts[-1] == "dagVersions":
+            assert query == {"order_by": "-version_number", "limit": "1"}
+            if parts[4] not in self.rows:
+                raise Refusal(404, f"The Dag with ID: `{parts[4]}` was not found")
+            version = self.stored.get(parts[4], self.rows[parts[4]]["bundle_version"])
+            return 200, {"dag_versions": [{"dag_id": parts[4], "bundle_version": version}], "total_entries": 2}
         if len(parts) == 7 and parts[5] == "dagRuns":
             for run in self.all_runs:
                 if (run["dag_id"], run["dag_run_id"]) == (parts[4], parts[6]):

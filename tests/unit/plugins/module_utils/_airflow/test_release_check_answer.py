@@ -16,15 +16,14 @@ def line(**changes: t.Any) -> str:
     return release_check.MARK + json.dumps({**ANSWER, "seconds": 1.5, **changes})
 
 
-def test_the_program_is_told_where_containers_see_the_release() -> None:
-    words = release_check.command("dags", RELEASE, ["default", "big"], 30.0)
+def test_the_program_is_told_where_containers_see_the_release_and_what_other_bundles_hold() -> None:
+    words = release_check.command("dags", RELEASE, ["default", "big"], 30.0, {"x": "sales", "mine": "dags"})
 
     assert " ".join(words) == (
         "python -m flowstead_airflow.release_check --bundle dags "
         f"--path /opt/airflow/bundles/dags/releases/{RELEASE} --root /opt/airflow/bundles/dags "
-        "--queues default,big --parse-seconds 30"
+        '--queues default,big --parse-seconds 30 --known {"x": "sales"}'
     )
-    assert "--queues" not in release_check.command("dags", RELEASE, [], 0.5)
 
 
 def test_the_last_marked_line_is_the_answer_whatever_dag_files_print() -> None:
@@ -47,11 +46,14 @@ def test_an_answer_of_another_form_names_the_image(text: str) -> None:
         release_check.answer_of([release_check.MARK + text])
 
 
-def test_a_dag_of_another_bundle_is_a_problem_and_one_of_this_bundle_is_none() -> None:
+def test_more_dags_than_a_command_may_hold_are_compared_here() -> None:
     dags = {"mine": {"file": "m.py"}, "theirs": {"file": "t.py"}, "new": {"file": "n.py"}}
+    few = {"mine": "dags", "theirs": "sales", "other": "sales"}
+    many = {**few, **{f"other_{number:05}": "sales" for number in range(10_000)}}
 
-    found = release_check.duplicates(dags, {"mine": "dags", "theirs": "sales", "other": "sales"}, "dags")
-
+    assert release_check.duplicates(dags, few, "dags") == []
+    assert "--known" not in release_check.command("dags", RELEASE, ["q"], 1.0, many)
+    found = release_check.duplicates(dags, many, "dags")
     assert [(problem["kind"], problem["file"]) for problem in found] == [("duplicate_dag_id", "t.py")]
     assert release_check.line_of(found[0]) == (
         "t.py: DAG theirs is in bundle sales already. "

@@ -90,6 +90,31 @@ def test_what_was_stored_under_the_release_before_it_was_activated_again_does_no
     assert "may have read its file while the bundle moved on" in watch.missing()["d"]
 
 
+def test_a_dag_whose_form_for_new_runs_is_of_another_release_does_not_count(scene: Scene) -> None:
+    airflow = scene.airflow
+    airflow.add("d", "a", "r1", parsed=5, is_stale=True)
+    airflow.stored["d"] = "r3"
+
+    def store() -> None:
+        airflow.stored.clear()
+        airflow.parse("d", "r2", 44.0)
+
+    scene.steps = [lambda: airflow.parse("d", "r2", 12.0), lambda: None, store]
+    watch = scene.watch()
+    assert (watch.proved, watch.seconds) == ({"d"}, 3.0)
+
+
+def test_a_dag_that_stays_unstored_is_told_with_airflow_s_setting(scene: Scene) -> None:
+    scene.airflow.add("d", "a", "r1", parsed=5, is_stale=True)
+    scene.airflow.stored["d"] = "r3"
+    scene.steps = [lambda: scene.airflow.parse("d", "r2", 12.0)]
+
+    watch = scene.watch(timeout=2.0)
+
+    assert watch.timed_out
+    assert "min_serialized_dag_update_interval" in watch.missing()["d"]
+
+
 def test_an_empty_release_has_nothing_to_wait_for(scene: Scene) -> None:
     client = AirflowClient(scene.airflow.url, "admin", "right", timeout=5.0)
     watch = ReleaseWatch(Bundles(client), "a", "r2", [], timeout=5.0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_spec
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine, EngineUnreachable
 from fake_engine import NAMESPACE, FakeEngine, Refused
 
@@ -51,7 +51,9 @@ def live(**template: t.Any) -> dict[str, t.Any]:
 
 
 def spec(memory_mb: int = 2048) -> dict[str, t.Any]:
-    return job.clone({"Spec": live()}, NAME, ["check"], kind="test", stack="airflow", until=1000, memory_mb=memory_mb)
+    return job_spec.clone(
+        {"Spec": live()}, NAME, ["check"], kind="test", stack="airflow", until=1000, memory_mb=memory_mb
+    )
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ class Clock:
 
 def one(fake: FakeEngine, **changes: t.Any) -> job.Job:
     clock = Clock()
-    given = {"pending_timeout": 5.0, "mask": job.mask_of({"Spec": live()}), "now": clock, "sleep": clock.sleep}
+    given = {"pending_timeout": 5.0, "mask": job_spec.mask_of({"Spec": live()}), "now": clock, "sleep": clock.sleep}
     return job.Job(Engine(fake.socket), spec(), **{"timeout": 60.0, **given, **changes})
 
 
@@ -90,7 +92,7 @@ def test_a_job_sees_what_the_service_sees_and_nobody_takes_it_for_the_service() 
     service = live()
     before = copy.deepcopy(service)
 
-    made = job.clone({"Spec": service}, NAME, ["check", "it"], kind="test", stack="airflow", until=1000.7)
+    made = job_spec.clone({"Spec": service}, NAME, ["check", "it"], kind="test", stack="airflow", until=1000.7)
 
     template, container = made["TaskTemplate"], made["TaskTemplate"]["ContainerSpec"]
     kept = ("Image", "Command", "Env", "User", "Mounts", "Secrets")
@@ -99,7 +101,7 @@ def test_a_job_sees_what_the_service_sees_and_nobody_takes_it_for_the_service() 
     assert template["Placement"] == service["TaskTemplate"]["Placement"]
     assert template["Networks"] == [{"Target": "net-ingress"}]
     assert not any(NAMESPACE in labels for labels in (made["Labels"], container["Labels"]))
-    assert made["Labels"][job.UNTIL_LABEL] == "1000"
+    assert made["Labels"][job_spec.UNTIL_LABEL] == "1000"
     assert made["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
     assert template["RestartPolicy"]["Condition"] == "none"
     assert not {"Hostname", "TTY"} & container.keys()
@@ -113,14 +115,14 @@ def test_limits_are_raised_never_lowered_and_never_made_up() -> None:
     assert limits(2048)["Limits"] == {"MemoryBytes": 2048 << 20}
     assert limits(512)["Limits"] == {"MemoryBytes": 1024 << 20}
     assert limits(512)["Reservations"] == {"MemoryBytes": 1 << 20}
-    free = job.clone({"Spec": live(Resources={})}, NAME, [], kind="k", stack="s", until=0, memory_mb=2048)
+    free = job_spec.clone({"Spec": live(Resources={})}, NAME, [], kind="k", stack="s", until=0, memory_mb=2048)
     assert free["TaskTemplate"]["Resources"] == {}
 
 
 def test_a_name_is_cut_to_what_swarm_allows_and_keeps_its_token() -> None:
-    assert job.job_name("airflow", "check-sales.daily", "abcd") == "airflow_check-sales-daily-abcd"
-    long = job.job_name("airflow", "check-" + "x" * 200, "abcd")
-    assert len(long) == job.LONGEST_NAME
+    assert job_spec.job_name("airflow", "check-sales.daily", "abcd") == "airflow_check-sales-daily-abcd"
+    long = job_spec.job_name("airflow", "check-" + "x" * 200, "abcd")
+    assert len(long) == job_spec.LONGEST_NAME
     assert long.endswith("-abcd")
 
 
@@ -177,7 +179,7 @@ def test_a_job_that_does_not_end_well_is_explained_and_gone(
 
 
 def test_passwords_in_urls_are_hidden_also_when_nobody_declared_them() -> None:
-    mask = job.mask_of({"Spec": live()})
+    mask = job_spec.mask_of({"Spec": live()})
 
     assert mask("redis://:pw@host and amqp://me:other@host") == "redis://:********@host and amqp://me:********@host"
     assert mask("http://host/path?x=a@b") == "http://host/path?x=a@b"
@@ -187,7 +189,7 @@ def test_what_leads_to_a_secret_is_no_secret() -> None:
     service = {"Spec": live()}
     service["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] = ["SQL_CONN_CMD=cat /run/secrets/db"]
 
-    assert job.mask_of(service)("cat /run/secrets/db failed") == "cat /run/secrets/db failed"
+    assert job_spec.mask_of(service)("cat /run/secrets/db failed") == "cat /run/secrets/db failed"
 
 
 def test_a_job_that_somebody_removes_is_told_so(fake: FakeEngine) -> None:
