@@ -191,7 +191,11 @@ STATES_OF_DIGESTS = ("inspected", "pulled", "tried")
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["inspected", "present", "pulled", "pushed", "tried", "absent"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["inspected", "present", "pulled", "pushed", "tried", "absent"],
+        "default": "present",
+    },
     "directory": {"type": "path"},
     "source": {"type": "str"},
     "changes": {"type": "list", "elements": "str", "default": []},

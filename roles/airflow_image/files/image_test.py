@@ -381,7 +381,9 @@ def test_providers(
     status, output, errors = run(command)
     try:
         # A line of a log may stand before the document.
-        listed = {normalized(entry["package_name"]): entry["version"] for entry in json.loads(output[output.find("[{") :])}
+        listed = {
+            normalized(entry["package_name"]): entry["version"] for entry in json.loads(output[output.find("[{") :])
+        }
     except (ValueError, KeyError, TypeError):
         return {}, [failed(command, status, errors or output)]
     if status:
@@ -389,7 +391,9 @@ def test_providers(
     fix = "install a version of it that fits this Airflow"
     lost = [name for name in installed if name.startswith("apache-airflow-providers-") and name not in listed]
     lost += [name for name in listed if name not in known and name not in lost]
-    return listed, [problem("provider", name, "is installed, and Airflow and its entry points differ", fix) for name in lost]
+    return listed, [
+        problem("provider", name, "is installed, and Airflow and its entry points differ", fix) for name in lost
+    ]
 
 
 def main(arguments: t.Sequence[str]) -> int:

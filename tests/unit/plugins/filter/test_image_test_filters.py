@@ -26,7 +26,13 @@ FOUND: dict[str, t.Any] = {
     "modules": 3,
     "packages": {
         "python": [
-            {"name": "apache-airflow", "version": "3.3.2", "license": "Apache-2.0", "bytes": 9 << 20, "requires": ["idna"]},
+            {
+                "name": "apache-airflow",
+                "version": "3.3.2",
+                "license": "Apache-2.0",
+                "bytes": 9 << 20,
+                "requires": ["idna"],
+            },
             {"name": "idna", "version": "3.20", "license": "BSD License", "bytes": 1 << 20, "requires": []},
             {"name": "nameless", "version": "1+local", "license": "", "bytes": 5, "requires": []},
         ],

@@ -41,7 +41,9 @@ class Image:
         self.listed: list[dict[str, str]] = []
         self.lint = LINT_CLEAN
         self.distribution("apache-airflow", "3.3.2", {"airflow/__init__.py": ""})
-        self.distribution("flowstead-airflow", "0.1.0", {"flowstead_airflow/__init__.py": "", "flowstead_airflow/probe.py": ""})
+        self.distribution(
+            "flowstead-airflow", "0.1.0", {"flowstead_airflow/__init__.py": "", "flowstead_airflow/probe.py": ""}
+        )
         self.canary.mkdir()
         (self.canary / "dag.py").write_text("x = 1\n")
 
@@ -51,7 +53,9 @@ class Image:
         """Install one."""
         info = f"{name.replace('-', '_')}-{version}.dist-info"
         lines = [f"Requires-Dist: {line}" for line in requires]
-        text = "\n".join(["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}", "License-Expression: MIT", *lines])
+        text = "\n".join(
+            ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}", "License-Expression: MIT", *lines]
+        )
         written = {**files, f"{info}/METADATA": text + "\n", f"{info}/entry_points.txt": entry_points}
         written[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in written)
         for path, content in written.items():
@@ -62,11 +66,19 @@ class Image:
         """Install a provider that declares these modules as its hooks."""
         package = f"airflow/providers/{name}"
         names = [f"airflow.providers.{name}.{module}" for module in modules]
-        said = {"package-name": f"apache-airflow-providers-{name}", "hooks": [{"python-modules": names}], "versions": ["1.0.0"]}
+        said = {
+            "package-name": f"apache-airflow-providers-{name}",
+            "hooks": [{"python-modules": names}],
+            "versions": ["1.0.0"],
+        }
         files = {f"{package}/{module}.py": text for module, text in modules.items()}
         files[f"{package}/__init__.py"] = ""
-        files[f"{package}/get_provider_info.py"] = f"def get_provider_info():\n    {extra or 'pass'}\n    return {said!r}\n"
-        point = f"[apache_airflow_provider]\nprovider_info = airflow.providers.{name}.get_provider_info:get_provider_info\n"
+        files[f"{package}/get_provider_info.py"] = (
+            f"def get_provider_info():\n    {extra or 'pass'}\n    return {said!r}\n"
+        )
+        point = (
+            f"[apache_airflow_provider]\nprovider_info = airflow.providers.{name}.get_provider_info:get_provider_info\n"
+        )
         self.distribution(f"apache-airflow-providers-{name}", "1.0.0", files, requires, point)
         self.listed.append({"package_name": f"apache-airflow-providers-{name}", "version": "1.0.0"})
 
@@ -83,7 +95,11 @@ class Image:
             (self.site / "packaging").symlink_to(packaging)
         done = subprocess.run(
             [sys.executable, "-S", "-c", PROGRAM.read_text(), json.dumps(settings)],
-            env={"PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PATH": f"{self.bin}:{os.environ['PATH']}",
+                "PYTHONPATH": str(self.site),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -158,7 +174,9 @@ def test_what_only_an_extra_or_another_provider_brings_is_told_and_no_problem(im
 
 
 def test_a_module_that_kills_the_interpreter_is_named_and_the_rest_is_still_tested(image: Image) -> None:
-    image.provider("deadly", {"a": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "b": "import nothing_there\n"})
+    image.provider(
+        "deadly", {"a": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "b": "import nothing_there\n"}
+    )
     image.provider("polite", {"a": "raise SystemExit(3)\n"})
     first, second, third = lines(image.test())
     assert first.startswith("import: airflow.providers.deadly.a")
@@ -239,11 +257,17 @@ def test_a_missing_runtime_and_a_broken_canary_are_told(image: Image) -> None:
     assert second.startswith(f"runtime: {image.canary}/dag.py:1: ")
 
 
-def test_debian_packages_are_those_that_are_installed(program: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debian_packages_are_those_that_are_installed(
+    program: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "dpkg-query"
-    fake.write_text("#!/bin/sh\nprintf 'installed\\tlibc6\\t2.41-12\\tamd64\\t9\\nconfig-files\\told\\t1\\tall\\t5\\n'\n")
+    fake.write_text(
+        "#!/bin/sh\nprintf 'installed\\tlibc6\\t2.41-12\\tamd64\\t9\\nconfig-files\\told\\t1\\tall\\t5\\n'\n"
+    )
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert program.system_packages() == [{"name": "libc6", "version": "2.41-12", "architecture": "amd64", "bytes": 9216}]
+    assert program.system_packages() == [
+        {"name": "libc6", "version": "2.41-12", "architecture": "amd64", "bytes": 9216}
+    ]
     fake.unlink()
     assert program.system_packages() == []

@@ -237,7 +237,9 @@ def test_layers_are_told_from_the_lowest_and_without_those_that_hold_nothing(sto
     assert store.layers("airflow:1") == [{"bytes": 4, "created_by": ""}, {"bytes": 9, "created_by": "COPY"}]
 
 
-@pytest.mark.parametrize("name", ["registry.example.com:5000/airflow@sha256:d", "registry.example.com:5000/airflow:1@sha256:d"])
+@pytest.mark.parametrize(
+    "name", ["registry.example.com:5000/airflow@sha256:d", "registry.example.com:5000/airflow:1@sha256:d"]
+)
 def test_a_name_with_a_digest_is_pulled_by_its_digest(store: ImageStore, server: _Server, name: str) -> None:
     server.import_lines = [{"status": "Pull complete"}]
     store.pull(name, "", "")
