@@ -20,7 +20,8 @@ options:
   name:
     description:
       - Repository and tag, for example V(flowstead/airflow:3.3.2-0123456789ab).
-      - With O(state=inspected), O(state=pulled) and O(state=tried), a digest can stand in place of the tag or behind it.
+      - With O(state=inspected), O(state=pulled) and O(state=tried), a digest can stand in place of the tag or behind
+        it.
     type: str
     required: true
   state:
@@ -29,8 +30,8 @@ options:
       - V(present) makes the image from O(directory) or O(source) when the engine has none of this name.
       - V(pulled) takes it from the registry in its name, where that has it; a registry that does not is no error.
       - V(pushed) pushes it to the registry in its name, unless it was pushed from this engine before.
-      - V(tried) runs O(checks) in an image that is there, all of them, and returns what they said. A check that fails does
-        not fail the module. Nothing changes.
+      - V(tried) runs O(checks) in an image that is there, all of them, and returns what they said. A check that fails
+        does not fail the module. Nothing changes.
       - V(absent) removes the name.
     type: str
     choices: [inspected, present, pulled, pushed, tried, absent]
@@ -250,21 +251,15 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
         root = images.data_root()
         result.update(data_root=root, data_root_free_mb=free_bytes(root) >> 20)
     elif params["state"] == "tried":
-        if found is None and not check_mode:
-            raise ImageFailed("this engine has no such image to try")
-        if found is not None:
-            result.update(checks=_try(params, images), layers=images.layers(name))
+        result.update(_try(params, images, found is not None, check_mode))
     elif params["state"] == "present" and found is None:
         result["changed"] = True
         if not check_mode:
             _make(params, images)
             found = images.find(name)
     elif params["state"] == "pulled" and found is None:
-        login = (params["username"] or "", params["password"] or "")
-        result["in_registry"] = result["changed"] = images.in_registry(name, *login)
-        if result["changed"] and not check_mode:
-            images.pull(name, *login)
-            found = images.find(name)
+        result["in_registry"] = result["changed"] = _pull(params, images, check_mode)
+        found = images.find(name)
     elif params["state"] == "absent" and found is not None:
         result["changed"] = True
         if not check_mode:
@@ -291,8 +286,21 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
     return result
 
 
-def _try(params: t.Mapping[str, t.Any], images: ImageStore) -> list[dict[str, t.Any]]:
+def _pull(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> bool:
+    """Take the image from its registry; returns whether that has it."""
+    login = (params["username"] or "", params["password"] or "")
+    there = images.in_registry(params["name"], *login)
+    if there and not check_mode:
+        images.pull(params["name"], *login)
+    return there
+
+
+def _try(params: t.Mapping[str, t.Any], images: ImageStore, exists: bool, check_mode: bool) -> dict[str, t.Any]:
     """Run every check, whatever the ones before it said."""
+    if not exists:
+        if check_mode:
+            return {}
+        raise ImageFailed("this engine has no such image to try")
     said = []
     for command in params["checks"]:
         try:
@@ -301,7 +309,7 @@ def _try(params: t.Mapping[str, t.Any], images: ImageStore) -> list[dict[str, t.
             # The engine has just answered; it is the command that takes longer than it may.
             raise ImageFailed(f"{command[0]} ... did not end within {params['timeout']} s ({error})") from error
         said.append({"command": list(command), "code": code, "output": output})
-    return said
+    return {"checks": said, "layers": images.layers(params["name"])}
 
 
 def _make(params: t.Mapping[str, t.Any], images: ImageStore) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from pipeline_files import FILES, GITHUB, GITLAB, JENKINS, PIPELINES, ROOT, SCRIPTS, name, plays, steps, tree
 
 #: Playbooks and variables of others, in the shared design of DAG releases. Where the role is there, its own

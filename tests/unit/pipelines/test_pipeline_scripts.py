@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from pipeline_files import PIPELINES
 
 SECRET = "correct horse\nbattery $staple"
@@ -25,7 +24,9 @@ files = {{name: os.environ.get(name) for name in ("ANSIBLE_VAULT_PASSWORD_FILE",
 seen = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
 print(json.dumps({{
     "argv": sys.argv[1:],
-    "files": {{name: [pathlib.Path(path).read_text(), oct(os.stat(path).st_mode)] for name, path in files.items() if path}},
+    "files": {{
+        name: [pathlib.Path(path).read_text(), oct(os.stat(path).st_mode)] for name, path in files.items() if path
+    }},
     "directory": os.path.dirname(files["ANSIBLE_VAULT_PASSWORD_FILE"] or ""),
     "ssh": os.environ.get("ANSIBLE_SSH_COMMON_ARGS"),
     "config": os.environ.get("ANSIBLE_CONFIG"),
@@ -186,7 +187,8 @@ def _clone(repository: Path) -> Path:
     clone = repository.parent / "clone"
     git(repository.parent, "clone", "--quiet", "--depth", "1", "--branch", "acceptance", f"file://{origin}", str(clone))
     (clone / "dist").mkdir()
-    text = f"# airflow:1\n---\nairflow_image:\n  source: existing\n  reference: registry.example.com/airflow@sha256:{DIGEST}\n"
+    reference = f"registry.example.com/airflow@sha256:{DIGEST}"
+    text = f"# airflow:1\n---\nairflow_image:\n  source: existing\n  reference: {reference}\n"
     (clone / "dist/image.yml").write_text(text)
     return clone
 

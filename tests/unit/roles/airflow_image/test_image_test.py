@@ -137,12 +137,13 @@ def test_all_problems_come_together(image: Image) -> None:
     image.lint = "echo '  - Removed deprecated `check_slas` configuration parameter'"
     (image.canary / "dag.py").unlink()
     found = lines(image.test())
+    broken = "apache-airflow-providers-broken"
     wanted = (
         "requirement: apache-airflow-providers-broken 1.0.0: needs apache-airflow>=4, and the image has 3.3.2",
         "requirement: lonely 2.0: needs not-here, which the image does not have",
         f"runtime: {image.canary}: there is no canary DAG",
-        "import: airflow.providers.broken.hook of apache-airflow-providers-broken: ModuleNotFoundError: No module named",
-        "import: airflow.providers.broken.other of apache-airflow-providers-broken: ZeroDivisionError: division by zero (",
+        f"import: airflow.providers.broken.hook of {broken}: ModuleNotFoundError: No module named",
+        f"import: airflow.providers.broken.other of {broken}: ZeroDivisionError: division by zero (",
         "configuration: airflow config lint: Removed deprecated `check_slas`",
     )
     assert len(found) == len(wanted), found
