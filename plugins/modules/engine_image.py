@@ -18,7 +18,10 @@ author:
   - flowstead.airflow contributors (@flowstead)
 options:
   name:
-    description: Repository and tag, for example V(flowstead/airflow:3.3.2-0123456789ab).
+    description:
+      - Repository and tag, for example V(flowstead/airflow:3.3.2-0123456789ab).
+      - With O(state=inspected), O(state=pulled) and O(state=tried), a digest can stand in place of the tag or behind
+        it.
     type: str
     required: true
   state:
@@ -27,9 +30,11 @@ options:
       - V(present) makes the image from O(directory) or O(source) when the engine has none of this name.
       - V(pulled) takes it from the registry in its name, where that has it; a registry that does not is no error.
       - V(pushed) pushes it to the registry in its name, unless it was pushed from this engine before.
+      - V(tried) runs O(checks) in an image that is there, all of them, and returns what they said. A check that fails
+        does not fail the module. Nothing changes.
       - V(absent) removes the name.
     type: str
-    choices: [inspected, present, pulled, pushed, absent]
+    choices: [inspected, present, pulled, pushed, tried, absent]
     default: present
   directory:
     description: With O(state=present), a root file system to import.
@@ -53,6 +58,10 @@ options:
     description: Environment variables for O(checks).
     type: dict
     default: {}
+  timeout:
+    description: Seconds that the engine may take for one answer, and so the longest time for one of O(checks).
+    type: int
+    default: 60
   username:
     description: With O(state=pulled) and O(state=pushed), the registry's user.
     type: str
@@ -108,6 +117,9 @@ image:
     id:
       description: Its ID.
       type: str
+    created:
+      description: When it was made.
+      type: str
     size_mb:
       description: Its size in MB of 1024 x 1024 bytes.
       type: int
@@ -123,6 +135,34 @@ data_root_free_mb:
   description: What is free there, in MB.
   returned: O(state=inspected), when the engine answers
   type: int
+checks:
+  description: What each command of O(checks) said.
+  returned: O(state=tried), when the image exists
+  type: list
+  elements: dict
+  contains:
+    command:
+      description: The command.
+      type: list
+      elements: str
+    code:
+      description: Its exit code.
+      type: int
+    output:
+      description: What it wrote.
+      type: str
+layers:
+  description: The layers of the image that hold something, the lowest first.
+  returned: O(state=tried), when the image exists
+  type: list
+  elements: dict
+  contains:
+    bytes:
+      description: Its size.
+      type: int
+    created_by:
+      description: The instruction that made it.
+      type: str
 in_registry:
   description: Whether the registry has the image.
   returned: O(state=pulled), when the engine does not have it
@@ -147,14 +187,22 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.image_st
     free_bytes,
 )
 
+#: States that need no tag, which a digest does not have.
+STATES_OF_DIGESTS = ("inspected", "pulled", "tried")
+
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["inspected", "present", "pulled", "pushed", "absent"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["inspected", "present", "pulled", "pushed", "tried", "absent"],
+        "default": "present",
+    },
     "directory": {"type": "path"},
     "source": {"type": "str"},
     "changes": {"type": "list", "elements": "str", "default": []},
     "checks": {"type": "list", "elements": "list", "default": []},
     "check_environment": {"type": "dict", "default": {}},
+    "timeout": {"type": "int", "default": 60},
     "username": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
@@ -169,10 +217,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    if ":" not in name.rpartition("/")[2] or "@" in name:
+    by_digest = "@" in name and module.params["state"] in STATES_OF_DIGESTS
+    if not by_digest and (":" not in name.rpartition("/")[2] or "@" in name):
         module.fail_json(msg=f"name: {name} has no tag; write repository:tag")
     try:
-        result = run(module.params, ImageStore(Engine(module.params["docker_socket"])), module.check_mode)
+        engine = Engine(module.params["docker_socket"], module.params["timeout"])
+        result = run(module.params, ImageStore(engine), module.check_mode)
     except EngineUnreachable as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
@@ -200,17 +250,16 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
     if params["state"] == "inspected":
         root = images.data_root()
         result.update(data_root=root, data_root_free_mb=free_bytes(root) >> 20)
+    elif params["state"] == "tried":
+        result.update(_try(params, images, found is not None, check_mode))
     elif params["state"] == "present" and found is None:
         result["changed"] = True
         if not check_mode:
             _make(params, images)
             found = images.find(name)
     elif params["state"] == "pulled" and found is None:
-        login = (params["username"] or "", params["password"] or "")
-        result["in_registry"] = result["changed"] = images.in_registry(name, *login)
-        if result["changed"] and not check_mode:
-            images.pull(name, *login)
-            found = images.find(name)
+        result["in_registry"] = result["changed"] = _pull(params, images, check_mode)
+        found = images.find(name)
     elif params["state"] == "absent" and found is not None:
         result["changed"] = True
         if not check_mode:
@@ -230,10 +279,37 @@ def run(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> 
     if found is not None:
         result["image"] = {
             "id": found["Id"],
+            "created": str(found.get("Created") or ""),
             "size_mb": int(found["Size"]) >> 20,
             "digests": list(found.get("RepoDigests") or []),
         }
     return result
+
+
+def _pull(params: t.Mapping[str, t.Any], images: ImageStore, check_mode: bool) -> bool:
+    """Take the image from its registry; returns whether that has it."""
+    login = (params["username"] or "", params["password"] or "")
+    there = images.in_registry(params["name"], *login)
+    if there and not check_mode:
+        images.pull(params["name"], *login)
+    return there
+
+
+def _try(params: t.Mapping[str, t.Any], images: ImageStore, exists: bool, check_mode: bool) -> dict[str, t.Any]:
+    """Run every check, whatever the ones before it said."""
+    if not exists:
+        if check_mode:
+            return {}
+        raise ImageFailed("this engine has no such image to try")
+    said = []
+    for command in params["checks"]:
+        try:
+            code, output = images.attempt(params["name"], command, params["check_environment"])
+        except EngineUnreachable as error:
+            # The engine has just answered; it is the command that takes longer than it may.
+            raise ImageFailed(f"{command[0]} ... did not end within {params['timeout']} s ({error})") from error
+        said.append({"command": list(command), "code": code, "output": output})
+    return {"checks": said, "layers": images.layers(params["name"])}
 
 
 def _make(params: t.Mapping[str, t.Any], images: ImageStore) -> None:

@@ -54,6 +54,15 @@ class ImageStore:
             raise
         return dict(found)
 
+    def layers(self, reference: str) -> list[dict[str, t.Any]]:
+        """The image's layers that hold something, the lowest first: ``bytes`` and the instruction that made them."""
+        history = self._engine.get(f"/images/{reference}/history")
+        return [
+            {"bytes": int(entry["Size"]), "created_by": str(entry.get("CreatedBy") or "")}
+            for entry in reversed(history)
+            if entry["Size"]
+        ]
+
     def import_directory(self, directory: str, changes: t.Sequence[str]) -> str:
         """Import a root file system as an image without a name; returns its ID.
 
@@ -150,12 +159,17 @@ class ImageStore:
         return True
 
     def pull(self, reference: str, username: str, password: str) -> None:
-        """Pull a name from its registry.
+        """Pull a name, with a tag or a digest, from its registry.
 
         Raises:
             ImageFailed: when the registry refuses.
         """
-        name, _colon, tag = reference.rpartition(":")
+        # Docker takes a digest in place of the tag, and ignores a tag beside a digest.
+        name, at, tag = reference.partition("@")
+        if at:
+            name = name if ":" not in name.rpartition("/")[2] else name.rpartition(":")[0]
+        else:
+            name, _colon, tag = reference.rpartition(":")
         query = urlencode({"fromImage": name, "tag": tag})
         self._stream(f"/images/create?{query}", None, _sign_in(reference, username, password))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineUnreachable
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.image_store import ImageFailed
 from ansible_collections.flowstead.airflow.plugins.modules import engine_image
 
@@ -19,6 +20,7 @@ class Store:
         self.registry: dict[str, str] = {}
         self.tried: list[list[str]] = []
         self.broken: list[str] = []
+        self.slow = False
         self.imports = 0
 
     def find(self, reference: str) -> dict[str, t.Any] | None:
@@ -38,6 +40,8 @@ class Store:
         assert self.find(image)
         assert environment == {"E": "1"}
         self.tried.append(command)
+        if self.slow:
+            raise EngineUnreachable("no answer")
         return (1, "line one\nImportError: retry") if command == self.broken else (0, "")
 
     def tag(self, image: str, reference: str) -> None:
@@ -63,6 +67,10 @@ class Store:
         assert (username, password) == ("builder", "hidden")
         self.names[reference] = self.registry[reference]
         self.ids.add(self.registry[reference])
+
+    def layers(self, reference: str) -> list[dict[str, t.Any]]:
+        assert self.find(reference)
+        return [{"bytes": 7, "created_by": "import"}]
 
     def data_root(self) -> str:
         return "/"
@@ -197,3 +205,28 @@ def test_check_mode_predicts_a_pull_and_pulls_nothing() -> None:
     store.registry = {NAME: "sha256:there"}
     result = run(store, True, state="pulled", username="builder", password="hidden")
     assert (result["changed"], result["exists"], store.names) == (True, False, {})
+
+
+def test_every_check_is_tried_and_none_of_them_fails_the_module() -> None:
+    store = Store(**{NAME: "sha256:old"})
+    store.broken = ["airflow", "version"]
+    result = run(store, state="tried")
+    assert [(said["command"], said["code"]) for said in result["checks"]] == [
+        (["airflow", "version"], 1),
+        (["python", "-V"], 0),
+    ]
+    assert (result["changed"], result["layers"]) == (False, [{"bytes": 7, "created_by": "import"}])
+    assert store.names == {NAME: "sha256:old"}
+
+
+def test_an_image_that_is_missing_cannot_be_tried_except_in_check_mode() -> None:
+    with pytest.raises(ImageFailed, match="no such image to try"):
+        run(Store(), state="tried")
+    assert run(Store(), check_mode=True, state="tried") == {"changed": False, "exists": False}
+
+
+def test_a_check_that_takes_too_long_is_told_with_its_limit() -> None:
+    store = Store(**{NAME: "sha256:old"})
+    store.slow = True
+    with pytest.raises(ImageFailed, match=r"airflow \.\.\. did not end within 9 s"):
+        run(store, state="tried", timeout=9)

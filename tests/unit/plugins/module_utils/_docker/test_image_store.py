@@ -88,6 +88,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "GET /distribution/registry.example.com:5000/airflow:4/json": (401, b'{"message": "unauthorized"}'),
             "GET /version": (200, b'{"ApiVersion": "1.41"}'),
             "GET /images/airflow:1/json": (200, b'{"Id": "sha256:feed"}'),
+            "GET /images/airflow:1/history": (
+                200,
+                b'[{"Size": 9, "CreatedBy": "COPY"}, {"Size": 0, "CreatedBy": "ENV"}, {"Size": 4, "CreatedBy": null}]',
+            ),
             "POST /images/sha256:feed/tag": (201, b""),
             "DELETE /images/airflow:1": (200, b"[]"),
             "POST /containers/create": (201, b'{"Id": "c0ffee"}'),
@@ -227,3 +231,16 @@ def test_a_pull_that_the_registry_breaks_off_fails(store: ImageStore, server: _S
     server.import_lines = [{"status": "Pulling"}, {"error": "unexpected EOF"}]
     with pytest.raises(ImageFailed, match="unexpected EOF"):
         store.pull("registry.example.com:5000/airflow:1", "", "")
+
+
+def test_layers_are_told_from_the_lowest_and_without_those_that_hold_nothing(store: ImageStore) -> None:
+    assert store.layers("airflow:1") == [{"bytes": 4, "created_by": ""}, {"bytes": 9, "created_by": "COPY"}]
+
+
+@pytest.mark.parametrize(
+    "name", ["registry.example.com:5000/airflow@sha256:d", "registry.example.com:5000/airflow:1@sha256:d"]
+)
+def test_a_name_with_a_digest_is_pulled_by_its_digest(store: ImageStore, server: _Server, name: str) -> None:
+    server.import_lines = [{"status": "Pull complete"}]
+    store.pull(name, "", "")
+    assert server.seen[-1][2] == {"fromImage": ["registry.example.com:5000/airflow"], "tag": ["sha256:d"]}
