@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +38,15 @@ def untouched() -> dict[str, t.Any]:
 
 
 @pytest.fixture(scope="session")
-def checkout(untouched: dict[str, t.Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def checkout(untouched: dict[str, t.Any]) -> Iterator[Checkout]:
     """A clean clone; whatever it deployed is purged at the end, also when tests failed."""
-    path = tmp_path_factory.mktemp("clone", numbered=False)
-    clone = Checkout(clean_clone(path))
-    yield clone
-    if (path / ".venv").exists():
-        clone.make("down", "PURGE=1").succeeded()
+    # Not below pytest's own directory, of which other runs of pytest keep the newest few only.
+    with tempfile.TemporaryDirectory(prefix="flowstead-clone-") as name:
+        path = Path(name)
+        clone = Checkout(clean_clone(path))
+        yield clone
+        if (path / ".venv").exists():
+            clone.make("down", "PURGE=1").succeeded()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ NAME_LABEL = "flowstead.airflow.job-name"
 #: Swarm's longest name of a service.
 LONGEST_NAME = 63
 #: A log that can be read back, whatever the service's own driver is; it goes with the container.
-LOG_DRIVER = {"Name": "local", "Options": {"max-size": "20m", "max-file": "1"}}
+LOG_DRIVER = {"Name": "local", "Options": {"max-size": "20m", "max-file": "1", "compress": "false"}}
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|CONN_|_CONN$|_KEY$", re.IGNORECASE)
 #: What is read from a file is no secret, only the way to it.
 _WAY = ("_CMD", "_SECRET", "_FILE", "_PATH")
