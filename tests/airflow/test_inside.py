@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "roles/airflow_image/files/locks/airflow-3.3.2.txt"
 UV = ROOT / ".venv/bin/uv"
-PYTHON = ">=3.12,<3.15"
+#: What the lock is made for. Source: its header and scripts/lock_image.
+MINORS = (13, 12, 14)
+
+
+def base_python() -> str:
+    """A Python that the lock serves: $PYTHON, one on the path or of pyenv; else uv may fetch one.
+
+    uv's own search ends at the first shim of pyenv that leads nowhere.
+    """
+    named = [os.environ.get("PYTHON", ""), *(f"python3.{minor}" for minor in MINORS), "python3", "/usr/bin/python3"]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    kept = [str(path) for minor in MINORS for path in sorted(pyenv.glob(f"3.{minor}.*/bin/python"))]
+    show = "import sys; sys.exit(0 if sys.version_info[0] == 3 and sys.version_info[1] in " + repr(MINORS) + " else 1)"
+    for candidate in filter(None, map(shutil.which, filter(None, [*named, *kept]))):
+        if subprocess.run([candidate, "-c", show], check=False, capture_output=True).returncode == 0:
+            return candidate
+    return f"3.{MINORS[0]}"
 
 
 @pytest.fixture(name="python", scope="session")
@@ -26,7 +43,7 @@ def _python() -> Path:
             shutil.rmtree(made, ignore_errors=True)
             target = ["--quiet", "--python", str(made / "bin/python")]
             for command in (
-                ["venv", "--quiet", "--python", PYTHON, str(made)],
+                ["venv", "--quiet", "--python", base_python(), str(made)],
                 ["pip", "install", *target, "--require-hashes", "-r", str(LOCK)],
                 ["pip", "install", *target, f"pytest=={importlib.metadata.version('pytest')}"],
             ):

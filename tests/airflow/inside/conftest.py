@@ -29,11 +29,9 @@ os.environ.update(
     AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD="1",
     AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL="0",
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
-    PYTHONDONTWRITEBYTECODE="1",
     PYTHONPATH=str(RUNTIME),
 )
 sys.path.insert(0, str(RUNTIME))
-sys.dont_write_bytecode = True
 
 from shares import Processor, Share
 
