@@ -165,6 +165,8 @@ def test_workers_consume_again_by_themselves_when_database_and_broker_restart(
 
 
 def active(airflow: Airflow) -> bool:
-    """Whether Airflow still knows the DAG, and takes it for one that exists."""
-    document = airflow.keep_asking("GET", "/api/v2/dags/probe")
-    return not document["is_stale"]
+    """Whether Airflow still knows the DAGs of a directory and those of releases, and takes them for ones that exist."""
+    return not any(
+        airflow.keep_asking("GET", f"/api/v2/dags/{dag}")["is_stale"]
+        for dag in ("probe", "sales_report", "finance_close")
+    )

@@ -71,6 +71,14 @@ SECRETS = (
     Secret("admin_password", (), frozenset({"init"})),
 )
 
+#: For the dag-processor alone, beside the others.
+_DAG_PROCESSOR_DEFAULTS = {
+    # Of two releases within half a minute, runs would get the first one's form of a DAG under the second one's name.
+    ("core", "min_serialized_dag_update_interval"): "0",
+    # A file that is read at the moment in which the share goes away seems to hold no DAG. What a bundle really holds no
+    # more is deactivated at its next refresh, whatever this says.
+    ("dag_processor", "stale_dag_threshold"): "3600",
+}
 #: Values that are better than Airflow's own; airflow_config may change them.
 _BETTER_DEFAULTS = {
     ("celery", "operation_timeout"): "5.0",
@@ -153,7 +161,7 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
             ``triggerer`` or ``worker``.
         worker: the group, when the component is a worker.
     """
-    options = dict(_BETTER_DEFAULTS)
+    options = {**_BETTER_DEFAULTS, **(_DAG_PROCESSOR_DEFAULTS if component == "dag-processor" else {})}
     for section, settings in platform.config.items():
         options.update({(section.lower(), option.lower()): value for option, value in settings.items()})
     options.update(_owned(platform, component, worker))

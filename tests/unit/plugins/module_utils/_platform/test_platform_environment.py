@@ -116,6 +116,8 @@ def test_commands_are_used_for_sensitive_options_only_and_need_no_shell(variable
 def test_what_the_model_sets_cannot_be_set_by_the_user() -> None:
     settable = {
         "CELERY__OPERATION_TIMEOUT",
+        "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL",
+        "DAG_PROCESSOR__STALE_DAG_THRESHOLD",
         "LOGGING__COLORED_CONSOLE_LOG",
         "SCHEDULER__TASK_QUEUED_TIMEOUT",
         "WORKERS__EXECUTION_API_RETRIES",
