@@ -259,7 +259,7 @@ def test_what_the_controller_can_see_is_refused_all_at_once_with_file_and_line(h
     (place / "outside.py").symlink_to("/etc/hostname")
     (place / "loop").symlink_to(".")
     (place / "large.bin").write_bytes(b"\0" * (11 * 1024 * 1024))
-    refused(publish("sales", place), "broken.py", "line 2", "outside.py", "loop", "large.bin", "10 MiB")
+    refused(publish("sales", place), "broken.py:2", "outside.py", "loop", "large.bin", "max_file_mb is 10")
     assert (serving(hosts), releases(hosts)) == before
 
 
@@ -270,18 +270,17 @@ def test_a_bundle_that_nobody_knows_is_refused_with_those_that_there_are(sources
 def test_what_only_the_production_image_knows_is_refused_all_at_once(hosts: Hosts, sources: Sources):
     before = serving(hosts), releases(hosts)
     files = {
-        "needs_more.py": "import json\nimport a_package_that_the_image_lacks\n",
+        "needs_more.py": "from airflow.sdk import DAG\nimport a_package_that_the_image_lacks\n",
         "same_id.py": FINANCE.replace('(queue="finance")', ""),
         "no_worker.py": FINANCE.replace("finance_close", "no_worker"),
     }
     refused(
         publish("sales", sources.sales("C", **files)),
-        "needs_more.py",
-        "line 2",
+        "needs_more.py:2",
         "a_package_that_the_image_lacks",
         "finance_close",
         "no_worker.py",
-        'queue "finance"',
+        "no worker consumes the queue finance",
         f"The release {before[0]} still serves",
     )
     assert (serving(hosts), releases(hosts)) == before
