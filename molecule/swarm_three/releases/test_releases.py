@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 import typing as t
@@ -16,7 +17,7 @@ import pytest
 from airflow_api import Airflow
 from cluster import Cluster
 from conftest_shared import changed, play
-from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
+from lab_hosts import MANAGERS, ROOT, SERVICES, Hosts, Waiting, wait_for
 from report import Table
 
 SHARE = "/srv/airflow/dags/lab"
@@ -299,6 +300,28 @@ def test_a_release_that_only_fails_in_service_goes_back_by_itself(hosts: Hosts, 
     assert serving(hosts) == before
     wait_for("Airflow to know the old release again", lambda: version_of(airflow, "sales_report") == before, 300)
     assert not stale(airflow, "sales_report")
+
+
+def test_a_publisher_that_dies_at_any_step_on_the_share_leaves_a_release_that_serves(
+    hosts: Hosts, tmp_path: Path, figures: Table
+):
+    tests = ROOT / "tests/unit/plugins/module_utils/_release"
+    place = tmp_path / "ansible_collections/flowstead/airflow/plugins/module_utils"
+    for name in ("_release", "_share"):
+        shutil.copytree(ROOT / "plugins/module_utils" / name, place / name)
+    for name in ("fake_share.py", "release_deaths.py"):
+        shutil.copy(tests / name, tmp_path)
+    packed = subprocess.run(["tar", "-C", str(tmp_path), "-c", "."], capture_output=True, check=True).stdout
+    words = ["ssh", "-F", hosts.facts["ssh_config"], PUBLISHER, "mkdir -p /root/deaths && tar -x -C /root/deaths"]
+    subprocess.run(words, input=packed, check=True, timeout=60)
+    scratch = f"{SHARE}/.deaths"
+    hosts.run(PUBLISHER, "mkdir", "-p", scratch)
+    command = f"cd /root/deaths && PYTHONPATH=. python3 release_deaths.py {scratch}"
+    found = json.loads(hosts.run(PUBLISHER, command, timeout=900))
+    hosts.run(PUBLISHER, "rm", "-r", scratch)
+    assert found.keys() == {"stage", "activate", "rollback", "prune", "discard"}
+    assert min(found.values()) > 5
+    figures.add("steps at which a publisher died, over NFS", sum(found.values()))
 
 
 # --- going back, looking, cleaning up -----------------------------------------------------------------------------

@@ -5,60 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._release import operations, staging
 from ansible_collections.flowstead.airflow.plugins.module_utils._release.errors import ReleaseError
-from ansible_collections.flowstead.airflow.plugins.module_utils._release.files import Files
-from fake_share import KILLED, Broken, Share, in_child
-
-OLD = {"a.py": "a = 1\n", "lib/b.py": "b = 1\n", "lib/deep/c.py": "c = 1\n", "run.sh": "echo\n"}
-NEW = {**OLD, "a.py": "a = 2\n", "new/d.py": "d = 1\n", "new/same.py": "d = 1\n"}
-
-Act = t.Callable[[Share, Files], object]
-
-
-def _two_releases(share: Share) -> None:
-    share.run("prepare")
-    share.publish(OLD)
-    share.publish(NEW)
-
-
-def _many_releases(share: Share) -> None:
-    share.run("prepare")
-    for number in range(5):
-        share.publish({**OLD, "a.py": f"a = {number}\n"})
-
-
-def _staged(share: Share) -> None:
-    share.run("prepare")
-    share.publish(OLD)
-    share.stage(NEW)
-
-
-def _published(share: Share) -> None:
-    share.run("prepare")
-    share.publish(OLD)
-
-
-def _newest(share: Share) -> str:
-    return share.root.releases()[-1]
-
-
-CASES: dict[str, tuple[t.Callable[[Share], object], Act]] = {
-    "stage": (_published, lambda share, files: share.stage(NEW, files)),
-    "activate": (_staged, lambda share, files: share.run("activate", files=files, release=_other(share))),
-    "rollback": (_two_releases, lambda share, files: share.run("rollback", files=files)),
-    "prune": (_many_releases, lambda share, files: share.run("prune", files=files, keep=1)),
-    "discard": (_staged, lambda share, files: share.run("discard", files=files, release=_other(share))),
-}
-
-
-def _other(share: Share) -> str:
-    """The release with the new content."""
-    return next((name for name in share.root.releases() if "new/d.py" in share.root.manifest(name).files), "")
+from fake_share import Broken, Share, in_child
+from release_deaths import CASES, OLD, die_everywhere, two_releases
 
 
 @pytest.fixture(autouse=True)
@@ -71,41 +24,13 @@ def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_publisher_that_dies_before_any_operation_leaves_a_complete_current_release_and_the_next_run_succeeds(
     tmp_path: Path, case: str
 ) -> None:
-    arrange, act = CASES[case]
-    template = Share(tmp_path / "template")
-    template.top.mkdir()
-    arrange(template)
-    old = template.current()
-    deaths = 0
-    for number in range(1, 500):
-        share = Share(tmp_path / f"{number}")
-        shutil.copytree(template.top, share.top, symlinks=True)
-        code = in_child(lambda: act(share, Broken(die_at=number)))  # noqa: B023 - the child runs at once
-        after = share.current()
-        assert code in (KILLED, 0), f"operation {number}"
-        if code == 0:
-            break
-        deaths += 1
-        allowed = {old, *(share.root.releases() if case in ("activate", "rollback") else ())}
-        assert after in allowed, f"operation {number}"
-
-        # the one who comes next
-        done = (case == "discard" and not _other(share)) or (case == "rollback" and after != old)
-        if done:
-            share.run("prune")
-        else:
-            act(share, Files())
-        share.current()
-        share.all_complete()
-        shutil.rmtree(share.top)
-    assert deaths > 5
-    assert code == 0
+    assert die_everywhere(tmp_path, case) > 5
 
 
 def test_a_killed_rollback_goes_back_to_the_same_release_when_it_is_repeated(tmp_path: Path) -> None:
     template = Share(tmp_path / "template")
     template.top.mkdir()
-    _two_releases(template)
+    two_releases(template)
     newest, first = template.current(), template.root.previous(template.current())
     for number in range(1, 500):
         share = Share(tmp_path / f"{number}")
