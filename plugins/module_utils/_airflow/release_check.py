@@ -73,10 +73,11 @@ def answer_of(lines: t.Sequence[str]) -> Item:
     try:
         found = json.loads(marked[-1])
         answer: Item = {key: found[key] for key in ("problems", "dags", "files", "seconds")}
-        for problem in answer["problems"]:
-            _ = problem["kind"], problem["file"], problem["message"]
-        for dag in answer["dags"].values():
-            _ = dag["file"]
+        # Whoever reads the answer may rely on these.
+        needed = [problem[key] for problem in answer["problems"] for key in ("kind", "file", "message")]
+        needed += [dag["file"] for dag in answer["dags"].values()]
+        if not all(isinstance(value, str) for value in needed):
+            raise ValueError("a kind, a file or a message is no text")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(
             f"The answer of the check is of another form ({error!r}). The image holds another version of this "

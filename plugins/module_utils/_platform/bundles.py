@@ -108,13 +108,14 @@ def _git(name: str, git: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], dict[
     connection = None
     if git["password"] or git["private_key"]:
         options["git_conn_id"] = _connection_id(name)
-        connection = {"conn_type": "git", "host": git["repository"]}
+        login: dict[str, t.Any] = {"conn_type": "git", "host": git["repository"]}
         if git["username"]:
-            connection["login"] = git["username"]
+            login["login"] = git["username"]
         if git["password"]:
-            connection["password"] = git["password"]
+            login["password"] = git["password"]
         if git["private_key"]:
-            connection["extra"] = {"private_key": git["private_key"].strip() + "\n"}
+            login["extra"] = {"private_key": git["private_key"].strip() + "\n"}
+        connection = login
     elif git["connection_id"]:
         options["git_conn_id"] = git["connection_id"]
     return options, connection
@@ -126,11 +127,12 @@ def _s3(name: str, s3: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], dict[st
     extra = {key: s3[key] for key in ("region_name", "endpoint_url") if s3[key]}
     if s3["secret_access_key"] or extra:
         options["aws_conn_id"] = _connection_id(name)
-        connection = {"conn_type": "aws"}
+        login: dict[str, t.Any] = {"conn_type": "aws"}
         if s3["secret_access_key"]:
-            connection.update(login=s3["access_key_id"], password=s3["secret_access_key"])
+            login.update(login=s3["access_key_id"], password=s3["secret_access_key"])
         if extra:
-            connection["extra"] = extra
+            login["extra"] = extra
+        connection = login
     elif s3["connection_id"]:
         options["aws_conn_id"] = s3["connection_id"]
     return options, connection

@@ -54,7 +54,7 @@ def _check(name: str, path: str) -> str:
             warnings.simplefilter("ignore")
             compile(text, name, "exec", dont_inherit=True)
     except SyntaxError as error:
-        line = f":{error.lineno}" if error.lineno else ""
+        line = "" if error.lineno is None else f":{error.lineno}"
         return f"{name}{line}: {error.msg} (Python {sys.version_info[0]}.{sys.version_info[1]} of the controller)."
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         return f"{name}: cannot be compiled ({error})."
@@ -62,7 +62,8 @@ def _check(name: str, path: str) -> str:
 
 
 def _main() -> None:
-    print(json.dumps([error for name, path in json.load(sys.stdin) if (error := _check(name, path))]))
+    errors = filter(None, (_check(name, path) for name, path in json.load(sys.stdin)))
+    sys.stdout.write(json.dumps(list(errors)))
 
 
 if __name__ == "__main__":

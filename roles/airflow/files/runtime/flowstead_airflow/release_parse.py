@@ -110,7 +110,7 @@ def _load_once() -> None:
     # Names of airflow.sdk are imported when they are asked for.
     getattr(airflow.sdk, "task")  # noqa: B009
     airflow.sdk.BaseOperator(task_id="none", dag=dag)
-    _ = DagSerialization.from_dict(DagSerialization.to_dict(dag)).tasks
+    list(DagSerialization.from_dict(DagSerialization.to_dict(dag)).tasks)
     # As the DAG processor: what is here already stays out of the processes' garbage collection, and shared.
     gc.freeze()
 
