@@ -114,7 +114,8 @@ class Preparer:
 
     def _make_root(self) -> None:
         above = os.path.dirname(self._root.path)
-        if not os.path.isdir(os.path.dirname(above)):
+        # In check mode, what comes before in the same run would have mounted the share.
+        if not self._check_mode and not os.path.isdir(os.path.dirname(above)):
             raise ReleaseError(
                 f"{os.path.dirname(above)} does not exist on this host: the share is not mounted, or path is wrong. "
                 "Mount the share, or correct path."

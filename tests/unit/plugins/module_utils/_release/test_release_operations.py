@@ -426,3 +426,12 @@ def test_a_directory_of_group_root_may_be_closed_to_others(tmp_path: Path) -> No
     if os.getuid() != 0:
         pytest.skip("NOT TESTED: only root can give files to the group root; run this test as root")
     assert Share(tmp_path).run("prepare", mode="2750", group="0")["changed"]
+
+
+def test_check_mode_foretells_a_preparation_on_a_share_that_an_earlier_step_would_have_mounted(tmp_path: Path) -> None:
+    share = Share(tmp_path / "not" / "mounted")
+
+    result = share.run("prepare", check=True)
+
+    assert result["changed"] is True
+    assert list(tmp_path.iterdir()) == []
