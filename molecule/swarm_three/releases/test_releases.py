@@ -329,13 +329,13 @@ def test_a_publisher_that_dies_at_any_step_on_the_share_leaves_a_release_that_se
 
 def test_a_rollback_serves_the_release_before_and_another_one_returns(hosts: Hosts, airflow: Airflow, sources: Sources):
     b = serving(hosts)
-    went_well(publish("sales", sources.sales("E")))
+    went_well(publish("sales", sources.sales("E"), check=False))
     e = serving(hosts)
     went_well(release("rollback", "sales"))
     assert serving(hosts) == b
-    went_well(release("activate", "sales", name=e))
+    went_well(release("activate", "sales", name=e, check=False))
     assert serving(hosts) == e
-    assert version_of(airflow, "sales_report") == e
+    wait_for("Airflow to know it", lambda: version_of(airflow, "sales_report") == e, 300)
 
 
 def test_an_artifact_is_promoted_by_its_hash_and_no_other_is_taken(hosts: Hosts, sources: Sources, tmp_path: Path):
@@ -343,7 +343,7 @@ def test_an_artifact_is_promoted_by_its_hash_and_no_other_is_taken(hosts: Hosts,
     (artifact,) = tmp_path.glob("sales-*.tar.gz")
     digits = artifact.name.removeprefix("sales-").removesuffix(".tar.gz")
     refused(release("publish", "sales", artifact=artifact, hash="0" * 12), "0" * 12)
-    went_well(release("publish", "sales", artifact=artifact, hash=digits))
+    went_well(release("publish", "sales", artifact=artifact, hash=digits, check=False))
     assert serving(hosts).endswith(digits)
 
 
