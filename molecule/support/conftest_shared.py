@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import typing as t
@@ -51,10 +52,13 @@ def airflow(hosts: Hosts, secrets: dict[str, str]) -> Airflow:
 def play(
     *words: str, playbook: str = "playbooks/site.yml", timeout: float = 1800, inventory: Path = INVENTORY
 ) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the lab's inventory, or on another one."""
+    """Run a playbook on the lab's inventory, or on another one, with the settings that people have in a clone."""
+    # Molecule's own would move errors to another stream, for example.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
     return subprocess.run(
         [str(ROOT / ".venv/bin/ansible-playbook"), playbook, "-i", str(inventory), *words],
         cwd=ROOT,
+        env={**environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         capture_output=True,
         text=True,
         check=False,

@@ -22,7 +22,7 @@ def refused(cluster: Cluster, variables: dict[str, object]) -> str:
     done = play("-e", json.dumps(variables), playbook="playbooks/preflight.yml")
     assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-1000:]
     assert versions(cluster) == before
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_login_disk_and_architecture_are_named_together(cluster: Cluster):
