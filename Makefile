@@ -23,10 +23,11 @@ check: dev ## The quick part of the tests: lint, types, unit tests, documentatio
 test: dev ## Everything: check, a real engine, a real deployment from a clean clone, then real hosts with faults
 	$(VENV)/python scripts/test
 
-bench: dev ## swarm_stack beside its peer with nothing to do, and site.yml with 1, 3 and 6 hosts
+bench: dev ## swarm_stack and DAG releases beside their peers, and site.yml with 1, 3 and 6 hosts
 	$(VENV)/python bench/swarm_stack_noop.py
 	scripts/lab_needs
 	$(VENV)/python bench/site_growth.py
+	$(VENV)/python bench/dag_release.py
 
 docs: dev ## Generate role and module pages from their specifications
 	scripts/docs
