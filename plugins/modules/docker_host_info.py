@@ -46,6 +46,12 @@ options:
     description: The same for texts that hold secrets.
     type: dict
     default: {}
+  access:
+    description:
+      - Whose those files have to be, and with which mode, as C(owner:group:mode) with names and four octal digits.
+      - A file of O(texts) or O(secret_texts) that has another one is among RV(differing).
+    type: dict
+    default: {}
   units:
     description: Units of systemd to look at, with their endings.
     type: list
@@ -95,7 +101,7 @@ files:
   type: dict
   sample: {/etc/docker/daemon.json: 1794000000.5}
 differing:
-  description: Paths of O(texts) and O(secret_texts) that are missing or hold another text.
+  description: Paths of O(texts) and O(secret_texts) that are missing, hold another text or have another O(access).
   returned: always
   type: list
   elements: str
@@ -146,6 +152,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "files": {"type": "list", "elements": "path", "default": []},
     "texts": {"type": "dict", "default": {}},
     "secret_texts": {"type": "dict", "default": {}, "no_log": True},
+    "access": {"type": "dict", "default": {}},
     "units": {"type": "list", "elements": "str", "default": []},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
@@ -165,7 +172,7 @@ def main() -> None:
         selections=packages.selections,
         apt_ready=apt_can_be_asked(),
         files=read_ages([*module.params["files"], *texts]),
-        differing=differing(texts),
+        differing=differing(texts, module.params["access"]),
         units=read_units(module, module.params["units"]),
         **node,
     )

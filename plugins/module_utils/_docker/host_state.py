@@ -10,7 +10,9 @@ Sources: dpkg-query(1) for packages, systemctl(1) and org.freedesktop.systemd1(5
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import typing as t
 from pathlib import Path
 
@@ -64,14 +66,37 @@ def read_ages(paths: t.Iterable[str]) -> dict[str, float]:
     return ages
 
 
-def differing(texts: t.Mapping[str, str]) -> list[str]:
-    """Those paths of ``texts`` (path to text) at which no file with exactly that text is."""
-    return sorted(path for path, text in texts.items() if _read(path) != text.encode())
+def differing(texts: t.Mapping[str, str], access: t.Mapping[str, str] | None = None) -> list[str]:
+    """Those paths of ``texts`` (path to text) at which no file with exactly that text is.
+
+    Args:
+        access: path to ``owner:group:mode``, with names and four octal digits, for paths where these count too.
+    """
+    wanted = access or {}
+    return sorted(
+        path
+        for path, text in texts.items()
+        if _read(path) != text.encode() or (path in wanted and _access(path) != wanted[path])
+    )
 
 
 def apt_can_be_asked(bindings: str = "/usr/lib/python3/dist-packages", lists: str = "/var/lib/apt/lists") -> bool:
     """Whether Python's bindings and package lists are there. A fresh host may lack both."""
     return any(Path(bindings).glob("apt_pkg*.so")) and any(Path(lists).glob("*_Packages*"))
+
+
+def _access(path: str) -> str:
+    """Owner, group and mode; a number where the host knows no name."""
+    found = os.stat(path)
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    try:
+        group = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        group = str(found.st_gid)
+    return f"{owner}:{group}:{found.st_mode & 0o7777:04o}"
 
 
 def _read(path: str) -> bytes | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.host_state import (
@@ -54,6 +56,17 @@ def test_a_file_differs_when_it_is_missing_or_holds_another_text(tmp_path: Path)
     assert differing({f"{tmp_path}/{name}": "text ä\n" for name in names}) == [
         f"{tmp_path}/{name}" for name in ("directory", "missing", "other")
     ]
+
+
+def test_a_file_that_somebody_else_owns_or_that_others_may_read_differs(tmp_path: Path) -> None:
+    me, mine = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    for name in ("same", "open", "stranger"):
+        (tmp_path / name).write_text("key")
+        (tmp_path / name).chmod(0o644 if name == "open" else 0o400)
+    texts = dict.fromkeys((f"{tmp_path}/same", f"{tmp_path}/open", f"{tmp_path}/stranger"), "key")
+    access = dict.fromkeys(texts, f"{me}:{mine}:0400") | {f"{tmp_path}/stranger": f"nobody-at-all:{mine}:0400"}
+
+    assert differing(texts, access) == [f"{tmp_path}/open", f"{tmp_path}/stranger"]
 
 
 def test_ages_are_those_of_files_that_exist(tmp_path: Path) -> None:
