@@ -71,3 +71,22 @@ def changed(output: str, hosts: int = 4) -> int:
     found = re.findall(r"^\S+\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", output, re.MULTILINE)
     assert len(found) >= hosts, output[-2000:]
     return sum(int(count) for count in found)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """All output in one line: where Ansible wraps it depends on the terminal."""
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def went_well(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """This run, which must have ended well."""
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done
+
+
+def refused(done: subprocess.CompletedProcess[str], *phrases: str) -> None:
+    """A run that must have failed, and must have said why."""
+    told = said(done)
+    assert done.returncode == 2, told[-5000:]
+    missing = [phrase for phrase in phrases if phrase not in told]
+    assert not missing, f"lacks {missing}: {told[-5000:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -29,10 +30,16 @@ class Table:
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
     def save(self) -> None:
-        """Write the table below ``tests/output``, if it has rows."""
-        if self.rows:
-            OUTPUT.mkdir(parents=True, exist_ok=True)
-            (OUTPUT / f"{self.name}.txt").write_text(f"{self.title}\n{self.text()}\n", encoding="utf-8")
+        """Add the rows, if there are any, to those of earlier runs below ``tests/output``."""
+        if not self.rows:
+            return
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        rows = OUTPUT / f"{self.name}.json"
+        whole = Table(self.name, self.title, self.columns)
+        whole.rows = [tuple(row) for row in json.loads(rows.read_text())] if rows.exists() else []
+        whole.rows += self.rows
+        rows.write_text(json.dumps(whole.rows), encoding="utf-8")
+        (OUTPUT / f"{self.name}.txt").write_text(f"{self.title}\n{whole.text()}\n", encoding="utf-8")
 
 
 TABLES = {

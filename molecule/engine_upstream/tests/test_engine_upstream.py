@@ -1,62 +1,47 @@
-"""A host that is new to the platform: an engine from a repository like Docker's own, and swarms that cannot be right.
+"""An engine from a repository like Docker's own, and swarms that cannot be right.
 
 The tests on the engine follow each other on one host, as its life would go: each leaves it as the next one needs it.
-The platform itself stays as it is.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from conftest_shared import changed, play
-from lab_hosts import MANAGERS, Hosts
+from conftest_shared import changed, play, refused, said, went_well
+from lab_hosts import Hosts
 from lab_inventory import write_inventory
 from package_repository import Repository
 
-HOST = "swarm4"
-REPOSITORY = "swarm5"
+HOST, NEIGHBOUR = "swarm4", "swarm5"
 ENGINE, SWARM = "playbooks/engine.yml", "playbooks/swarm.yml"
 PACKAGES = {"docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin"}
 PINNED = {"docker-ce", "docker-ce-cli"}
 
 
 @pytest.fixture(scope="module")
-def new_hosts(hosts: Hosts) -> t.Iterator[None]:
-    """Two hosts that nothing was ever done to; their power goes off at the end."""
-    hosts.lab("reset", HOST, REPOSITORY)
-    yield
-    hosts.lab("kill", HOST, REPOSITORY)
-
-
-@pytest.fixture(scope="module")
-def repository(hosts: Hosts, new_hosts: None) -> Repository:
-    """What the one host serves."""
-    return Repository(hosts, REPOSITORY)
+def repository(hosts: Hosts) -> Repository:
+    """What the neighbour serves."""
+    return Repository(hosts, NEIGHBOUR)
 
 
 @pytest.fixture(scope="module")
 def alone(hosts: Hosts, repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An inventory with nothing but the other host, which gets its engine from there."""
-    variables = {"docker_engine_source": "upstream", "docker_engine_repository_url": repository.url}
-    return write_inventory(tmp_path_factory.mktemp("alone"), hosts, {"swarm_managers": [HOST]}, variables)
+    """An inventory with nothing but one host, which gets its engine from there."""
+    return write_inventory(tmp_path_factory.mktemp("alone"), hosts, {"swarm_managers": [HOST]}, upstream(repository))
 
 
 @pytest.fixture(scope="module")
-def beside(
-    hosts: Hosts, cluster: Cluster, new_hosts: None, tmp_path_factory: pytest.TempPathFactory
-) -> t.Iterator[Path]:
-    """An inventory in which it is one more manager of the platform's swarm, which it must not become."""
-    yield write_inventory(tmp_path_factory.mktemp("beside"), hosts, {"swarm_managers": [*MANAGERS, HOST]}, {})
-    for node in cluster.nodes():
-        if node["Hostname"] == HOST:
-            cluster.docker("node", "demote", node["ID"])
-            cluster.docker("node", "rm", "--force", node["ID"])
+def both(hosts: Hosts, repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inventory with both hosts as managers, which have an engine and no swarm."""
+    where = write_inventory(
+        tmp_path_factory.mktemp("both"), hosts, {"swarm_managers": [HOST, NEIGHBOUR]}, upstream(repository)
+    )
+    went_well(play(*pin(repository.versions[1]), playbook=ENGINE, inventory=where))
+    return where
 
 
 # --- the engine -------------------------------------------------------------------------------------------------
@@ -65,7 +50,7 @@ def beside(
 def test_check_mode_on_the_untouched_host_foretells_the_engine(hosts: Hosts, repository: Repository, alone: Path):
     before = packages(hosts)
     done = play("--check", "--diff", *pin(repository.versions[0]), playbook=ENGINE, inventory=alone)
-    assert done.returncode == 0, done.stdout[-4000:]
+    went_well(done)
     assert changed(done.stdout, hosts=1) > 0
     assert "Would install docker-ce, docker-ce-cli, containerd.io, docker-buildx-plugin" in said(done)
     assert packages(hosts) == before
@@ -74,7 +59,7 @@ def test_check_mode_on_the_untouched_host_foretells_the_engine(hosts: Hosts, rep
 
 def test_the_engine_comes_in_its_pinned_version_and_is_held(hosts: Hosts, repository: Repository, alone: Path):
     done = play(*pin(repository.versions[0]), playbook=ENGINE, inventory=alone)
-    assert done.returncode == 0, done.stdout[-4000:]
+    went_well(done)
     installed = packages(hosts)
     assert installed.keys() >= PACKAGES
     assert {installed[name] for name in PINNED} == {repository.versions[0]}
@@ -85,7 +70,7 @@ def test_the_engine_comes_in_its_pinned_version_and_is_held(hosts: Hosts, reposi
 
 def test_a_second_run_changes_nothing(repository: Repository, alone: Path):
     done = play(*pin(repository.versions[0]), playbook=ENGINE, inventory=alone)
-    assert done.returncode == 0, done.stdout[-4000:]
+    went_well(done)
     assert changed(done.stdout, hosts=1) == 0
 
 
@@ -103,7 +88,7 @@ def test_a_key_that_signed_nothing_is_refused_by_name(hosts: Hosts, repository: 
 def test_a_raised_pin_upgrades_exactly_what_it_pins(hosts: Hosts, repository: Repository, alone: Path):
     before = packages(hosts)
     done = play(*pin(repository.versions[1]), playbook=ENGINE, inventory=alone)
-    assert done.returncode == 0, done.stdout[-4000:]
+    went_well(done)
     assert packages(hosts) == before | dict.fromkeys(PINNED, repository.versions[1])
     assert held(hosts) == PACKAGES
     assert hosts.run(HOST, "systemctl is-active docker").strip() == "active"
@@ -131,14 +116,6 @@ def test_a_version_that_nobody_has_lists_those_that_there_are(hosts: Hosts, repo
 # --- swarms that cannot be right --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def own_swarm(hosts: Hosts) -> t.Iterator[str]:
-    """The ID of a swarm that somebody founded on the other host."""
-    hosts.run(HOST, "docker swarm init --advertise-addr", hosts.facts["addresses"][HOST])
-    yield cluster_id(hosts)
-    hosts.run(HOST, "docker swarm leave --force")
-
-
 def test_address_pools_that_hold_the_hosts_network_are_refused(hosts: Hosts, alone: Path):
     pool = str(ipaddress.ip_network(hosts.facts["network"]).supernet(new_prefix=16))
     refused(
@@ -149,28 +126,33 @@ def test_address_pools_that_hold_the_hosts_network_are_refused(hosts: Hosts, alo
     assert cluster_id(hosts) == ""
 
 
-def test_an_even_number_of_managers_is_warned_about(hosts: Hosts, cluster: Cluster, beside: Path):
-    before = members(cluster)
-    done = play("--check", playbook=SWARM, inventory=beside)
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert f"The inventory has {len(MANAGERS) + 1} managers, an even number" in said(done)
-    assert (members(cluster), cluster_id(hosts)) == (before, "")
+def test_an_even_number_of_managers_is_warned_about(hosts: Hosts, both: Path):
+    done = play("--check", playbook=SWARM, inventory=both)
+    went_well(done)
+    assert "The inventory has 2 managers, an even number" in said(done)
+    assert (cluster_id(hosts, HOST), cluster_id(hosts, NEIGHBOUR)) == ("", "")
 
 
-def test_two_swarms_in_one_inventory_are_refused(hosts: Hosts, cluster: Cluster, beside: Path, own_swarm: str):
-    before = members(cluster)
-    platform = cluster.docker("info", "--format", "'{{.Swarm.Cluster.ID}}'").strip()
+def test_two_swarms_in_one_inventory_are_refused(hosts: Hosts, both: Path):
+    for host in (HOST, NEIGHBOUR):
+        hosts.run(host, "docker swarm init --advertise-addr", hosts.facts["addresses"][host])
+    before = {host: cluster_id(hosts, host) for host in (HOST, NEIGHBOUR)}
     refused(
-        play(playbook=SWARM, inventory=beside),
+        play(playbook=SWARM, inventory=both),
         "manage 2 different swarms",
-        f"{platform}: {', '.join(MANAGERS)}",
-        f"{own_swarm}: {HOST}",
+        *(f"{swarm}: {host}" for host, swarm in before.items()),
     )
-    assert (members(cluster), cluster_id(hosts)) == (before, own_swarm)
-    assert hosts.run(HOST, "docker node ls --format '{{.Hostname}}'").split() == [HOST]
+    for host, swarm in before.items():
+        assert cluster_id(hosts, host) == swarm
+        assert hosts.run(host, "docker node ls --format '{{.Hostname}}'").split() == [host]
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------
+
+
+def upstream(repository: Repository) -> dict[str, str]:
+    """Variables of a host whose engine comes from there."""
+    return {"docker_engine_source": "upstream", "docker_engine_repository_url": repository.url}
 
 
 def extra(**variables: t.Any) -> tuple[str, str]:
@@ -183,21 +165,8 @@ def pin(version: str, **variables: t.Any) -> tuple[str, str]:
     return extra(docker_engine_version=version, **variables)
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    """All output in one line: where Ansible wraps it depends on the terminal."""
-    return " ".join((done.stdout + done.stderr).split())
-
-
-def refused(done: subprocess.CompletedProcess[str], *phrases: str) -> None:
-    """A run that must have failed, and must have said why."""
-    told = said(done)
-    assert done.returncode == 2, told[-4000:]
-    missing = [phrase for phrase in phrases if phrase not in told]
-    assert not missing, f"lacks {missing}: {told[-4000:]}"
-
-
 def packages(hosts: Hosts) -> dict[str, str]:
-    """Version of every package on the other host."""
+    """Version of every package on the host."""
     listed = hosts.run(HOST, r"dpkg-query --show --showformat '${Package} ${Version}\n'")
     return dict(line.split() for line in listed.splitlines())
 
@@ -207,11 +176,6 @@ def held(hosts: Hosts) -> set[str]:
     return set(hosts.run(HOST, "apt-mark showhold").split())
 
 
-def cluster_id(hosts: Hosts) -> str:
-    """The swarm that the other host manages, or nothing."""
-    return hosts.run(HOST, "docker info --format '{{with .Swarm.Cluster}}{{.ID}}{{end}}'").strip()
-
-
-def members(cluster: Cluster) -> set[tuple[str, str, str]]:
-    """The platform's nodes: ID, host name and availability."""
-    return {(node["ID"], node["Hostname"], node["Availability"]) for node in cluster.nodes()}
+def cluster_id(hosts: Hosts, host: str = HOST) -> str:
+    """The swarm that a host manages, or nothing."""
+    return hosts.run(host, "docker info --format '{{with .Swarm.Cluster}}{{.ID}}{{end}}'").strip()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from airflow_api import Airflow
 from cluster import Cluster
-from conftest_shared import changed, play
+from conftest_shared import changed, play, refused, said, went_well
 from lab_hosts import MANAGERS, ROOT, SERVICES, Hosts, Waiting, wait_for
 from report import Table
 
@@ -96,25 +96,6 @@ def release(action: str, bundle: str, *words: str, **variables: t.Any) -> subpro
 def publish(bundle: str, source: Path, *words: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
     """Publish a directory."""
     return release("publish", bundle, *words, source=source, **variables)
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    """All output in one line: where Ansible wraps it depends on the terminal."""
-    return " ".join((done.stdout + done.stderr).split())
-
-
-def went_well(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """This run, which must have ended well."""
-    assert done.returncode == 0, done.stdout[-6000:]
-    return done
-
-
-def refused(done: subprocess.CompletedProcess[str], *phrases: str) -> None:
-    """A run that must have failed, and must have said why."""
-    told = said(done)
-    assert done.returncode == 2, told[-5000:]
-    missing = [phrase for phrase in phrases if phrase not in told]
-    assert not missing, f"lacks {missing}: {told[-5000:]}"
 
 
 def serving(hosts: Hosts, bundle: str = "sales", host: str = PUBLISHER) -> str:
