@@ -14,6 +14,7 @@ def _install_collection_finder() -> None:
     """Point Ansible's own import hook at ``collections/``, as ansible-test does."""
     _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
     sys.path.insert(0, str(ROOT / "roles" / "airflow" / "files" / "runtime"))
+    sys.path.insert(0, str(ROOT / "molecule" / "doubles"))
 
 
 _install_collection_finder()
