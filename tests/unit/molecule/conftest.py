@@ -10,7 +10,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "molecule" / "lab"))
 
-from certificates import Certificates
 from splunk_client import OPTIONS
 from splunk_double import SplunkDouble, from_dict
 
@@ -20,9 +19,3 @@ def splunk(tmp_path: Path) -> t.Iterator[SplunkDouble]:
     """A double with the tokens and readers of splunk_client."""
     with SplunkDouble(from_dict({**OPTIONS, "events_file": str(tmp_path / "events.jsonl")})) as double:
         yield double
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates for one test run."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))

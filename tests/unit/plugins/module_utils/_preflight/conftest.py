@@ -8,15 +8,8 @@ import threading
 import typing as t
 
 import pytest
-from certificates import Certificates
 
 Handler = t.Callable[[socket.socket], None]
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates for one test run."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
