@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import typing as t
+from urllib.parse import parse_qsl
 
 from . import store
 from .answers import CODES, Answer
@@ -46,7 +47,13 @@ class SplunkDouble:
             connections=most,
         )
         self.search = Side(
-            "search", address, self.settings.search_port, self.searcher.answer, context=context, connections=most
+            "search",
+            address,
+            self.settings.search_port,
+            self.searcher.answer,
+            context=context,
+            record=_search_of,
+            connections=most,
         )
         self.admin: Side | None = None
         if self.settings.admin_port >= 0:
@@ -90,6 +97,11 @@ class SplunkDouble:
     def requests(self) -> list[dict[str, t.Any]]:
         """The last 1,000 requests to the collector."""
         return list(self.hec.requests)
+
+    @property
+    def searches(self) -> list[dict[str, t.Any]]:
+        """The last 1,000 requests to the search side, with the text of the search."""
+        return list(self.search.requests)
 
     def count(self, **where: str) -> int:
         """How many events were indexed, with these values of index, host, source, sourcetype, raw or token."""
@@ -146,8 +158,9 @@ class SplunkDouble:
     def clear(self) -> None:
         """Forget all events and requests."""
         self._store.clear()
-        self.hec.requests.clear()
-        self.search.requests.clear()
+        for side in (self.hec, self.search):
+            side.requests.clear()
+            side.answered.clear()
 
     def state(self) -> dict[str, t.Any]:
         """What it is and what it did, without secrets."""
@@ -172,7 +185,7 @@ class SplunkDouble:
 class Admin:
     """Plain HTTP on loopback.
 
-    ``GET /state``, ``GET /count?index=..&source=..``, ``GET /requests``; ``POST`` with a JSON object:
+    ``GET``: ``/state``, ``/count?index=..&source=..``, ``/requests``, ``/searches``. ``POST`` with a JSON object:
     ``/mode`` {mode, side, delay, code}, ``/poison`` {marker, code}, ``/answers`` {codes}, ``/tokens`` {tokens},
     ``/clear`` {}.
     """
@@ -187,6 +200,7 @@ class Admin:
             "/state": double.state,
             "/count": lambda: {"count": double.count(**request.query)},
             "/requests": lambda: double.requests,
+            "/searches": lambda: double.searches,
         }
         writes: dict[str, t.Callable[..., None]] = {
             "/mode": double.set_mode,
@@ -204,6 +218,10 @@ class Admin:
         except (ValueError, TypeError, KeyError, SettingsError) as error:
             return json_answer({"error": f"{type(error).__name__}: {error}"}, 400)
         return json_answer({"error": (self.__class__.__doc__ or "").strip()}, 404)
+
+
+def _search_of(request: Request) -> dict[str, t.Any]:
+    return {"search": dict(parse_qsl(request.body.decode("utf-8", "replace"))).get("search", "")[:4096]}
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _BARE = re.compile(r"[A-Za-z0-9_.:/@+*-]+")
 _SORT_KEY = re.compile(r"([+-]?)\s*(?:(num|str|auto)\(\s*([A-Za-z_][\w.]*)\s*\)|([A-Za-z_][\w.]*))")
-_WORDS = frozenset(("AND", "OR", "NOT", "IN"))
 
 
 class SearchError(Exception):
@@ -98,8 +97,6 @@ def _pipes(text: str) -> list[str]:
         elif letter == "|" and not quoted:
             parts.append(text[begin:position])
             begin = position + 1
-        elif letter in "[]`" and not quoted:
-            raise SearchError(f"Error in 'search' command: subsearches and macros ({letter}) are not spoken here.")
         position += 1
     if quoted:
         raise SearchError("Unbalanced quotes.")
@@ -111,7 +108,7 @@ def _terms(text: str) -> list[Term]:
     position = _blank(text, 0)
     while position < len(text):
         name = _NAME.match(text, position)
-        if not name or name.group() in _WORDS:
+        if not name:
             raise _unparsed(text[position:])
         position = name.end()
         if text.startswith("::", position):

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -142,6 +143,17 @@ def test_tls_is_spoken_with_the_given_certificate(certificates: Certificates) ->
             ask(f"http://127.0.0.1:{where.port}", "/services/collector/health")
         with pytest.raises(ssl.SSLCertVerificationError):
             http.client.HTTPSConnection("127.0.0.1", where.port or 0, timeout=5).request("GET", "/")
+
+
+def test_hang_does_not_even_finish_the_handshake(certificates: Certificates) -> None:
+    with SplunkDouble(from_dict({**OPTIONS, "certificate": str(certificates.pem("127.0.0.1"))})) as double:
+        double.set_mode("hang")
+        context = ssl.create_default_context(cadata=certificates.ca_pem)
+        with (
+            socket.create_connection(("127.0.0.1", double.hec.port), timeout=0.2) as plain,
+            pytest.raises(TimeoutError),
+        ):
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
 def test_mistakes_in_the_settings_are_told() -> None:

@@ -171,6 +171,17 @@ def test_arguments_that_the_real_one_does_not_know_are_refused(splunk: SplunkDou
     assert ask(splunk.search_url, "/services/search/jobs/export", "", Authorization="Bearer reader-token").status == 404
 
 
+def test_searches_are_remembered_with_their_text(splunk: SplunkDouble) -> None:
+    find(splunk, SEARCH)
+    find(splunk, f"{SEARCH} OR index=secret")
+    assert [(one["status"], one["search"]) for one in splunk.searches] == [
+        (200, SEARCH),
+        (400, f"{SEARCH} OR index=secret"),
+    ]
+    splunk.clear()
+    assert (splunk.searches, splunk.state()["search"]["answers"]) == ([], {})
+
+
 def test_an_event_can_take_time_to_be_found(splunk: SplunkDouble) -> None:
     put(splunk, {"event": "x", "source": "a"})
     splunk.settings.index_seconds = 60

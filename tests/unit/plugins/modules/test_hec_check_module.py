@@ -86,9 +86,12 @@ def test_every_problem_of_every_collector_is_told_at_once(run: Run) -> None:
     assert [one["found"] for one in result["endpoints"]] == [None, None, None]
 
 
-def test_warnings_reach_the_play(run: Run) -> None:
-    (warning,) = run({"search_url": "", "search_token": ""})["warnings"]
-    assert "airflow_logs.splunk: Splunk took an event, and nobody looked" in str(warning)
+def test_warnings_reach_the_play(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(hec_check.AnsibleModule, "warn", lambda _self, warning: warned.append(warning))
+    (endpoint,) = run({"search_url": "", "search_token": ""})["endpoints"]
+    assert warned == endpoint["warnings"]
+    assert "airflow_logs.splunk: Splunk took an event, and nobody looked" in warned[0]
 
 
 def test_the_documentation_says_what_the_module_takes() -> None:

@@ -148,6 +148,12 @@ def test_a_user_with_a_password_may_search_too_and_without_an_index_all_are_sear
     assert (check.problems, check.found.index) == ([], "airflow")
 
 
+def test_the_event_of_an_earlier_check_is_not_taken_for_this_one(double: SplunkDouble) -> None:
+    assert run(describe(double)).problems == []
+    variable, problem, _fix = problem_of(describe(double, token="open", index=""))
+    assert (variable, "in any index that may be read" in problem) == ("airflow_logs.splunk.index", True)
+
+
 def test_an_event_that_takes_time_is_waited_for(double: SplunkDouble) -> None:
     double.settings.index_seconds = 0.3
     check = run(describe(double, search_timeout=5.0))
