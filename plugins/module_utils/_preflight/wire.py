@@ -24,7 +24,7 @@ class Endpoint:
     Attributes:
         name: how a person calls it, for example ``metadata database``.
         variable: the inventory variable that describes it.
-        protocol: ``postgresql``, ``redis``, ``rabbitmq``, ``registry``, ``nfs`` or ``tcp``.
+        protocol: ``postgresql``, ``redis``, ``rabbitmq``, ``registry``, ``nfs``, ``tcp``, ``hec`` or ``splunk``.
         database: name of the database, number of the Redis database, or virtual host.
         sslmode: libpq's ``disable``, ``require``, ``verify-ca`` or ``verify-full``; PostgreSQL only.
         tls: whether the connection is encrypted; every other protocol.
@@ -164,6 +164,8 @@ _SPOKEN = {
     "rabbitmq": "RabbitMQ",
     "registry": "an image registry",
     "nfs": "an NFS server",
+    "hec": "Splunk's HTTP Event Collector",
+    "splunk": "Splunk's management port",
     "tcp": "the service",
 }
 #: Where the kernel's own NFS client takes its ports from (sunrpc.min_resvport to sunrpc.max_resvport).

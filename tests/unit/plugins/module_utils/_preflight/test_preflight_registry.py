@@ -10,7 +10,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.endpo
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.problems import Problem
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.registry import parse_challenge
 from ansible_collections.flowstead.airflow.plugins.module_utils._preflight.wire import Endpoint
-from conftest import Certificates
+from certificates import Certificates
 from registry_double import PASSWORD, USER, Registry
 
 Start = t.Callable[..., Registry]
