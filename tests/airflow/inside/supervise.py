@@ -4,12 +4,15 @@ Reads one JSON command from each line of standard input, and answers with one li
 
     {"run": TASK}     a task of the DAG ``chatty`` to its end: {"state", "seconds", "threads"}
     {"read": TASK}    its log as the UI gets it: {"sources": [...], "lines": [...]}
+    {"trigger": TASK} a triggerer's log of it, by Airflow's own class: {"path"}
+    {"parse": FILE}   the DAG processor's log of a file, by Airflow's own manager: {"path"}
 
 The API server is within the process, as Airflow's DAG processor has it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -18,7 +21,7 @@ import time
 import typing as t
 from pathlib import Path
 
-DAG = '''
+DAG = """
 import time
 from airflow.sdk import DAG, task
 
@@ -54,7 +57,7 @@ with DAG("chatty", schedule=None):
     for name in ("quick", "hanging", "away"):
         count.override(task_id=name)(LINES)
     endless()
-'''
+"""
 
 
 def prepare(folder: Path) -> None:
@@ -125,6 +128,7 @@ def run(task_id: str) -> dict[str, t.Any]:
     return {"code": code, "state": str(instance(task_id).state), "seconds": seconds, "threads": threads}
 
 
+@functools.cache
 def client() -> t.Any:
     """As DagFileProcessorManager.client."""
     from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI  # noqa: PLC0415
@@ -145,6 +149,39 @@ def read(task_id: str) -> dict[str, t.Any]:
     return {"sources": events[1:end], "lines": events[end + 1 :]}
 
 
+def trigger(task_id: str) -> dict[str, t.Any]:
+    """As TriggerRunnerSupervisor does with each trigger, up to its end."""
+    from airflow.executors.workloads import ExecuteTask  # noqa: PLC0415
+    from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory  # noqa: PLC0415
+    from airflow.sdk.log import logging_processors  # noqa: PLC0415
+    from airflow.utils.log.file_task_handler import FileTaskHandler  # noqa: PLC0415
+
+    work = ExecuteTask.make(instance(task_id), dag_rel_path=Path("dag.py"))
+    path = FileTaskHandler.add_triggerer_suffix(work.log_path, job_id=7)
+    factory = TriggerLoggingFactory(log_path=path, ti=work.ti)
+    factory(logging_processors(json_output=True)).info("trigger fired")
+    factory.upload_to_remote()
+    factory.close()
+    return {"path": path}
+
+
+def parse(file: str) -> dict[str, t.Any]:
+    """As DagFileProcessorManager does for each file."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager  # noqa: PLC0415
+    from airflow.dag_processing.manager import DagFileInfo, DagFileProcessorManager  # noqa: PLC0415
+
+    manager = DagFileProcessorManager(max_runs=1)
+    manager._dag_bundles = list(DagBundlesManager().get_all_dag_bundles())
+    info = DagFileInfo(rel_path=Path(file), bundle_name="sales", bundle_path=Path(sys.argv[1]))
+    logger, writer = manager._get_logger_for_dag_file(info)
+    logger.info("parsed")
+    writer.close()
+    return {"path": os.path.relpath(writer.name, os.environ["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])}
+
+
+VERBS: dict[str, t.Callable[[str], dict[str, t.Any]]] = {"run": run, "read": read, "trigger": trigger, "parse": parse}
+
+
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever Airflow prints is not an answer
@@ -152,7 +189,7 @@ def main() -> None:
     print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
     for line in sys.stdin:
         ((verb, task_id),) = json.loads(line).items()
-        print(json.dumps({"run": run, "read": read}[verb](task_id)), file=answers, flush=True)
+        print(json.dumps(VERBS[verb](task_id)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,20 @@ def test_a_splunk_that_refuses_to_search_is_told_in_the_log_pane_and_hides_nothi
     assert "ended" in read["lines"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "name", "component", "text"),
+    [("trigger", "again", "triggerer", "trigger fired"), ("parse", "dag.py", "dag_processor", "parsed")],
+)
+def test_logs_of_triggers_and_of_the_dag_processor_arrive_too(
+    splunk: SplunkDouble, worker: Worker, verb: str, name: str, component: str, text: str
+) -> None:
+    path = worker.do(verb, name)["path"]
+    until(lambda: any(event["source"] == path for event in splunk.events), f"nothing of {path}")
+    (event,) = [event for event in splunk.events if event["source"] == path]
+    assert event["fields"]["component"] == component
+    assert json.loads(event["raw"])["event"] == text
+
+
 def test_a_task_takes_its_time_whatever_splunk_does_and_the_sweeper_delivers_the_rest(
     splunk: SplunkDouble, worker: Worker
 ) -> None:

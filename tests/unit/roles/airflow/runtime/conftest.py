@@ -40,7 +40,7 @@ class Place:
             stack="airflow",
             node="node1",
             hec=Endpoint(splunk.hec_url, self.token, timeout=5),
-            search=Endpoint(splunk.search_url, reader, timeout=5),
+            search=Endpoint(splunk.search_url, reader, timeout=20),
             index="airflow",
             index_by_bundle={"sales": "airflow_sales"},
             batch_seconds=0.05,

@@ -271,7 +271,7 @@ def test_a_poison_event_is_found_by_halves_when_the_answer_does_not_name_it(
 def test_a_wrong_index_keeps_the_lines_until_a_person_has_put_it_right(place: Place) -> None:
     place.change(index="forbidden")
     place.write(ATTEMPT, "one", "two")
-    with pytest.raises(Undelivered, match="code 7.*allow this index"):
+    with pytest.raises(Undelivered, match=r"code 7.*allow this index"):
         deliver(place)
     place.change(index="airflow")
     deliver(place)
@@ -360,9 +360,10 @@ def test_a_mark_is_claimed_by_one_process_and_freed_by_its_death(tmp_path: Path)
     script = (
         f"import sys, time; sys.path.insert(0, {str(RUNTIME)!r})\n"
         "from pathlib import Path\nfrom flowstead_airflow.task_logs.marks import Mark\n"
-        f"mark = Mark.claim(Path({str(path)!r})); mark.sent = 7; mark.store(); print('held', flush=True)\n"
+        f"mark = Mark.claim(Path({str(path)!r})); mark.sent = 7; mark.store()\n"
         "import os\n"
         "if os.fork() == 0: time.sleep(30)\n"  # a child does not inherit the lock
+        "print('held', flush=True)\n"
         "time.sleep(30)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, process_group=0) as process:

@@ -21,5 +21,5 @@ sends from the mark on.
     remote      what Airflow asks for: processors, upload, read, stream
     sweeper     what died, and what is old
 
-Only ``archive``, ``remote`` and ``logging_config`` need Airflow.
+Only ``logging_config`` needs Airflow at import time; ``archive`` imports what it uses when it uses it.
 """

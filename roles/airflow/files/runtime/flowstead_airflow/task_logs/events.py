@@ -72,7 +72,8 @@ class Encoder:
         envelope = {"host": host, "source": source, "sourcetype": sourcetype, "index": index}
         every = json.dumps({**fields, "segment": segment})
         self._middle = f',{json.dumps(envelope)[1:-1]},"fields":{every[:-1]},"offset":'
-        self._last = segment / 1e6
+        self._last = f"{segment / 1e6:.6f}"
+        self._second = self._epoch = ""
 
     def read(self, log: int, begin: int, limit: int, final: bool = False) -> Batch:
         """A batch from ``begin`` on; without events when there is no whole line.
@@ -84,31 +85,34 @@ class Encoder:
             final: also a last line without its end, as a process leaves it that died while it wrote.
         """
         chunk = os.pread(log, limit, begin)
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if not lines and len(chunk) == limit:
+            return self._long_line(log, begin, final)
         events: list[str] = []
         offsets = [begin]
-        size = place = cut = 0
-        while place < len(chunk):
-            end = chunk.find(b"\n", place)
-            following = end + 1
-            if end < 0:
-                if place == 0 and len(chunk) == limit:
-                    return self._long_line(log, begin, final)
-                if len(chunk) == limit or not final:
-                    break
-                end = following = len(chunk)
-            line = chunk[place:end]
-            if line.strip():
-                event = self._event(line, begin + place, len(line))
-                if events and size + len(event) > limit:
-                    break
-                events.append(event)
-                offsets.append(begin + following)
+        size = cut = 0
+        place = begin
+        for line in lines:
+            length = len(line)
+            if line and not line.isspace():
+                event = self._event(line, place, length)
                 size += len(event) + 1
-                cut += len(line) > LINE_LIMIT
+                if size > limit and events:
+                    return Batch(events, offsets, cut)
+                events.append(event)
+                offsets.append(place + length + 1)
+                cut += length > LINE_LIMIT
             else:
                 # Splunk refuses a blank event.
-                offsets[-1] = begin + following
-            place = following
+                offsets[-1] = place + length + 1
+            place += length + 1
+        if final and rest and len(chunk) < limit:
+            if rest.isspace():
+                offsets[-1] += len(rest)
+            else:
+                events.append(self._event(rest, place, len(rest)))
+                offsets.append(place + len(rest))
         return Batch(events, offsets, cut)
 
     def _long_line(self, log: int, begin: int, final: bool) -> Batch:
@@ -130,8 +134,16 @@ class Encoder:
         text = line[:LINE_LIMIT].decode("utf-8", "replace")
         if length > LINE_LIMIT:
             text += f" ... [cut here: the line has {length} bytes]"
-        self._last = moment(text) or self._last
-        return f'{{"time":{self._last:.6f}{self._middle}{offset}}},"event":{_quoted(text)}}}'
+        # Nearly all lines are of the same second as the one before, with microseconds, in UTC.
+        fraction = text[34:40]
+        if text[:34] == self._second and text[40:41] == "Z" and fraction.isascii() and fraction.isdigit():
+            self._last = f"{self._epoch}.{fraction}"
+        else:
+            found = moment(text)
+            if found:
+                self._last = f"{found:.6f}"
+                self._second, self._epoch = text[:34], str(int(found))
+        return f'{{"time":{self._last}{self._middle}{offset}}},"event":{_quoted(text)}}}'
 
 
 def moment(line: str) -> float:

@@ -17,6 +17,7 @@ import os
 import socket
 import ssl
 import typing as t
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -129,10 +130,8 @@ class Connection:
         link = self._link
         found = link.sock if link else None
         if found:
-            try:
+            with suppress(OSError):  # it is closed already
                 found.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it is closed already
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._endpoint.url)
