@@ -59,6 +59,8 @@ class Worker:
             "FLOWSTEAD_NODE": "node1",
             "FLOWSTEAD_TEST_RUN": run,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs),
+            # Of its own, not derived from the base; below it, or nobody follows these files.
+            "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.logs / "dag_processor"),
             "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "flowstead_airflow.task_logs.logging_config.LOGGING_CONFIG",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         }
@@ -171,12 +173,13 @@ def test_a_splunk_that_refuses_to_search_is_told_in_the_log_pane_and_hides_nothi
 
 
 @pytest.mark.parametrize(
-    ("verb", "name", "component", "text"),
+    "command",
     [("trigger", "again", "triggerer", "trigger fired"), ("parse", "dag.py", "dag_processor", "parsed")],
 )
 def test_logs_of_triggers_and_of_the_dag_processor_arrive_too(
-    splunk: SplunkDouble, worker: Worker, verb: str, name: str, component: str, text: str
+    splunk: SplunkDouble, worker: Worker, command: tuple[str, str, str, str]
 ) -> None:
+    verb, name, component, text = command
     path = worker.do(verb, name)["path"]
     until(lambda: any(event["source"] == path for event in splunk.events), f"nothing of {path}")
     (event,) = [event for event in splunk.events if event["source"] == path]

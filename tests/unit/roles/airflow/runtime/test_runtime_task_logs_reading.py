@@ -308,6 +308,13 @@ def test_a_triggers_file_that_is_not_delivered_is_set_aside_before_it_is_begun_a
     assert {event["source"] for event in place.splunk.events} == {TRIGGER}
 
 
+def test_a_triggers_file_that_is_delivered_stays_where_it_is(place: Place, remote: SplunkRemoteLogIO) -> None:
+    put(place, TRIGGER, "delivered")
+    path = place.write(TRIGGER)
+    remote.upload(TRIGGER)
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
 class Stock:
     """As S3RemoteLogIO: appends to the object, then removes the local directory; False and a log line on failure."""
 

@@ -110,7 +110,7 @@ class SplunkRemoteLogIO:
         if file is None:
             return  # the sweeper is at it
         try:
-            if aside:
+            if aside and file.size > file.mark.sent:
                 # A triggerer begins the file anew when it gets the same task again.
                 moved = paths.set_aside(relative, segment_of(file.descriptor))
                 os.replace(self._logs / relative, self._logs / moved)
