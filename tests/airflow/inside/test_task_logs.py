@@ -234,6 +234,80 @@ def test_kill_9_of_supervisor_and_task_loses_no_line(splunk: SplunkDouble, tmp_p
     assert sweep(worker)["requests"] == 0
 
 
+class Bucket:
+    """As S3Hook, with a bucket in memory."""
+
+    objects: t.ClassVar[dict[str, bytes]] = {}
+    broken = False
+
+    def __init__(self, aws_conn_id: str, transfer_config_args: t.Any) -> None:
+        assert aws_conn_id == "cloud"
+        assert transfer_config_args
+
+    @staticmethod
+    def parse_s3_url(s3url: str) -> tuple[str, str]:
+        bucket, _slash, key = s3url.removeprefix("s3://").partition("/")
+        return bucket, key
+
+    def check_for_key(self, url: str) -> bool:
+        return self.parse_s3_url(url)[1] in self.objects
+
+    def read_key(self, url: str) -> str:
+        return self.objects[self.parse_s3_url(url)[1]].decode()
+
+    def list_keys(self, bucket_name: str, prefix: str) -> list[str]:
+        assert bucket_name == "bucket"
+        return sorted(key for key in self.objects if key.startswith(prefix))
+
+    def get_conn(self) -> Bucket:
+        return self
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:
+        assert Bucket == "bucket"
+        if self.broken:
+            raise OSError("no route to the bucket")
+        self.objects[Key] = Body
+
+
+def test_airflows_own_s3_class_is_the_archive_and_never_touches_the_log_file(
+    splunk: SplunkDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.amazon.aws.log import s3_task_handler  # noqa: PLC0415
+    from flowstead_airflow.task_logs.remote import SplunkRemoteLogIO  # noqa: PLC0415
+    from flowstead_airflow.task_logs.settings import parse  # noqa: PLC0415
+    from flowstead_airflow.task_logs.sweeper import Sweeper  # noqa: PLC0415
+
+    monkeypatch.setattr(s3_task_handler, "S3Hook", Bucket)
+    monkeypatch.delenv("AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID", raising=False)
+    (tmp_path / "token").write_text("hec-token")
+    content = {
+        "environment": "test",
+        "hec": {"url": splunk.hec_url, "token_file": str(tmp_path / "token")},
+        "indexes": {"default": "airflow"},
+        "archive": {"url": "s3://bucket/logs", "connection": "cloud"},
+    }
+    given = parse(content, "node1")
+    logs = tmp_path / "logs"
+    relative = "dag_id=a/run_id=r/task_id=t/attempt=1.log"
+    path = logs / relative
+    path.parent.mkdir(parents=True)
+    remote = SplunkRemoteLogIO(given, logs)
+    path.write_text('{"event":"before the deferral"}\n')
+    remote.upload(relative)
+    with path.open("a") as file:
+        file.write('{"event":"after it"}\n')
+    monkeypatch.setattr(Bucket, "broken", True)
+    remote.upload(relative)
+    assert Bucket.objects[f"logs/{relative}"].count(b"event") == 1
+    monkeypatch.setattr(Bucket, "broken", False)
+    report = Sweeper(given, logs).sweep()
+    assert (report.waiting, report.archived) == (0, len('{"event":"after it"}\n'))
+    assert path.read_bytes() == Bucket.objects[f"logs/{relative}"]
+    sources, streams = remote.stream(relative, None)
+    assert sources == [f"s3://bucket/logs/{relative}"]
+    assert [line for line in streams[0] if line] == path.read_text().splitlines()
+
+
 def test_wrong_settings_end_a_command_with_all_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"hec": {"url": "splunk"}}')
     environ = {
