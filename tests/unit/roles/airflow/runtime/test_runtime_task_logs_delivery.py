@@ -10,10 +10,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import ATTEMPT, Place
 from flowstead_airflow.task_logs import events, hec, marks, paths
 from flowstead_airflow.task_logs.delivery import Delivery, Undelivered, all_of
 from flowstead_airflow.task_logs.settings import TaskLogSettingsError, load, parse
+from task_logs_place import ATTEMPT, Place
 
 RUNTIME = Path(__file__).resolve().parents[5] / "roles/airflow/files/runtime"
 GOOD: dict[str, t.Any] = {

@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from conftest import ATTEMPT, Place
 from flowstead_airflow.task_logs.delivery import Delivery, all_of
 from flowstead_airflow.task_logs.events import Encoder
 from flowstead_airflow.task_logs.remote import SplunkRemoteLogIO
 from flowstead_airflow.task_logs.search import Search, SearchError, Wanted
 from flowstead_airflow.task_logs.settings import Endpoint, TaskLogSettings
+from task_logs_place import ATTEMPT, Place
 
 BEGIN = datetime(2026, 11, 26, 10, tzinfo=timezone.utc)
 TRIGGER = f"{ATTEMPT}.trigger.7.log"

@@ -11,9 +11,9 @@ import tracemalloc
 import typing as t
 
 import pytest
-from conftest import ATTEMPT, Place
 from flowstead_airflow.task_logs import sender as module
 from flowstead_airflow.task_logs.sender import Sender
+from task_logs_place import ATTEMPT, Place
 
 TRIGGER = f"{ATTEMPT}.trigger.7.log"
 

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ATTEMPT, Place
 from flowstead_airflow.task_logs import __main__ as program
 from flowstead_airflow.task_logs.delivery import Delivery
 from flowstead_airflow.task_logs.sweeper import Sweeper
+from task_logs_place import ATTEMPT, Place
 
 RUNTIME = Path(__file__).resolve().parents[5] / "roles/airflow/files/runtime"
 DAY = 86400
