@@ -57,7 +57,16 @@ def test_version_and_name_are_the_same_everywhere(backend: types.ModuleType) -> 
     assert f'__version__ = "{backend.VERSION}"' in package
 
 
-@pytest.mark.parametrize("module", ["probe", "broker", "hosts", "settings", "admin", "release_check", "release_parse"])
+TASK_LOGS = [
+    f"task_logs.{path.stem}"
+    for path in sorted((RUNTIME / "flowstead_airflow/task_logs").glob("[a-z]*.py"))
+    if path.stem != "logging_config"
+]
+
+
+@pytest.mark.parametrize(
+    "module", ["probe", "broker", "hosts", "settings", "admin", "release_check", "release_parse", *TASK_LOGS]
+)
 def test_a_module_imports_without_airflow_or_any_library(module: str) -> None:
     script = f"import sys; sys.path.insert(0, {str(RUNTIME)!r}); import flowstead_airflow.{module}"
     # -S and -I: no site packages, so that only the standard library can be imported.
