@@ -27,6 +27,7 @@ bench: dev ## swarm_stack and DAG releases beside their peers, and site.yml with
 	$(VENV)/python bench/swarm_stack_noop.py
 	scripts/lab_needs
 	$(VENV)/python bench/site_growth.py
+	command -v rsync >/dev/null || apt-get install -y -qq rsync
 	$(VENV)/python bench/dag_release.py
 
 docs: dev ## Generate role and module pages from their specifications
