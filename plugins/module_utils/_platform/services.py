@@ -11,15 +11,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from . import logs
 from .bundles import BUNDLES, Bundle
 from .environment import API_PORT, LOGS, configs, environment, secrets, visible_bundles
 from .platform import Component, Platform, Worker
-from .urls import ca_path
 
 #: The user and group of the image's Airflow.
 UID, GID = "50000", "0"
 
 _JOB_MEMORY_MB = 1024
+_SWEEPER_MEMORY_MB = 256
 _PROBE = ("python", "-m", "flowstead_airflow.probe")
 #: Seconds; the probe gives up on itself after 10.
 _PROBE_TIMEOUT = 15
@@ -86,6 +87,8 @@ class Service:
         job: runs once and has to succeed.
         order: services of one number may start together; the lower number goes first.
         dns_names: names other services call it by.
+        everywhere: one on each host, in the place of replicas.
+        node_variable: the variable by which it learns on which host it runs, or empty.
     """
 
     name: str
@@ -108,6 +111,8 @@ class Service:
     depends_on: tuple[Dependency, ...] = ()
     job: bool = False
     dns_names: tuple[str, ...] = ()
+    everywhere: bool = False
+    node_variable: str = ""
 
 
 def services(platform: Platform, image: str) -> tuple[Service, ...]:
@@ -166,6 +171,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             bundles=visible_bundles(platform),
         ),
         *(_worker(platform, image, worker) for worker in platform.workers),
+        *_sweeper(platform, image),
     )
 
 
@@ -235,6 +241,7 @@ def _component(
         health=health,
         depends_on=depends_on,
         dns_names=(name,),
+        node_variable=_node_variable(platform, name),
     )
 
 
@@ -261,11 +268,42 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         constraints=worker.constraints,
         depends_on=(Dependency("api-server", "healthy"),),
         dns_names=(name,),
+        node_variable=_node_variable(platform, "worker"),
     )
 
 
+def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
+    """Delivers on each host what dead containers left in its log files."""
+    if not platform.logs.splunk:
+        return ()
+    name = logs.SWEEPER
+    command = ("python", "-m", "flowstead_airflow.task_logs", "sweep", "--every", str(platform.logs.sweep_seconds))
+    return (
+        Service(
+            name=name,
+            component=name,
+            image=image,
+            command=(*command, "--logs", LOGS),
+            environment=logs.variables(platform.logs, name),
+            secrets=logs.secrets(platform.logs, name),
+            files=_files(platform, name),
+            order=3,
+            stop_grace=30,
+            memory_mb=_SWEEPER_MEMORY_MB,
+            memory_reservation_mb=32,
+            mounts=_mounts(()),
+            everywhere=True,
+            node_variable=logs.NODE_VARIABLE,
+        ),
+    )
+
+
+def _node_variable(platform: Platform, component: str) -> str:
+    return logs.NODE_VARIABLE if logs.variables(platform.logs, component) else ""
+
+
 def _files(platform: Platform, component: str) -> tuple[ConfigFile, ...]:
-    return tuple(ConfigFile(name, ca_path(name)) for name in configs(platform, component))
+    return tuple(ConfigFile(name, path) for name, path in configs(platform, component).items())
 
 
 def _mounts(bundles: tuple[Bundle, ...]) -> tuple[Mount, ...]:
