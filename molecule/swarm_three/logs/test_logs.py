@@ -1,4 +1,4 @@
-"""Task logs to Splunk from three hosts: there while a task runs, readable without its host, complete after power loss."""
+"""Task logs to Splunk from three hosts: there while a task runs, readable without the host, whole after power loss."""
 
 from __future__ import annotations
 
