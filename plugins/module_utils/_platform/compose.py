@@ -154,6 +154,7 @@ def _healthcheck(health: Health) -> dict[str, t.Any]:
     return {
         "test": ["CMD", *health.command],
         "interval": f"{health.interval}s",
+        "start_interval": f"{health.start_interval}s",
         "timeout": f"{health.timeout}s",
         "retries": health.retries,
         "start_period": f"{health.start_period}s",

@@ -24,17 +24,25 @@ _SWEEPER_MEMORY_MB = 256
 _PROBE = ("python", "-m", "flowstead_airflow.probe")
 #: Seconds; the probe gives up on itself after 10.
 _PROBE_TIMEOUT = 15
-#: Seconds in which a failed probe does not count, and failures until the service is restarted. A service that is
-#: only busy must not be restarted.
-_START_PERIOD, _RETRIES = 180, 6
+#: Seconds in which a failed probe does not count.
+_START_PERIOD = 180
+#: Seconds between two probes, and between those of a service that starts, for which others wait. A probe is a process
+#: in the container, so many of them on a host add up.
+_INTERVAL, _START_INTERVAL = 30, 10
 
 
 @dataclass(frozen=True)
 class Health:
-    """A command that exits 0 when the service is well. All times in seconds."""
+    """A command that exits 0 when the service is well. All times in seconds.
+
+    Attributes:
+        retries: failures until the service is restarted. One that is only busy must not be.
+        start_interval: between two probes until the first good one.
+    """
 
     command: tuple[str, ...]
     interval: int
+    start_interval: int
     timeout: int
     retries: int
     start_period: int
@@ -139,7 +147,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "api-server",
             platform.api_server,
-            health=_health("api-server", 10),
+            health=_health("api-server", retries=3),
             depends_on=ready,
             command=_api_server_command(platform),
             ports=(Port(API_PORT, platform.api_server.port),),
@@ -149,7 +157,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "scheduler",
             platform.scheduler,
-            health=_health("scheduler", 10),
+            health=_health("scheduler", retries=3),
             depends_on=migrated,
         ),
         _component(
@@ -157,7 +165,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "dag-processor",
             platform.dag_processor,
-            health=_health("dag-processor", 20),
+            health=_health("dag-processor", retries=4),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
@@ -166,7 +174,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "triggerer",
             platform.triggerer,
-            health=_health("triggerer", 20),
+            health=_health("triggerer", retries=4),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
@@ -175,8 +183,8 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
     )
 
 
-def _health(component: str, interval: int, retries: int = _RETRIES) -> Health:
-    return Health((*_PROBE, component), interval, _PROBE_TIMEOUT, retries, _START_PERIOD)
+def _health(component: str, retries: int) -> Health:
+    return Health((*_PROBE, component), _INTERVAL, _START_INTERVAL, _PROBE_TIMEOUT, retries, _START_PERIOD)
 
 
 def _api_server_command(platform: Platform) -> tuple[str, ...]:
@@ -264,7 +272,7 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         replicas=worker.replicas,
         mounts=_mounts(visible_bundles(platform, worker)),
         # It asks the broker; a broker that is away for some minutes must not stop tasks that run.
-        health=_health("worker", 20, retries=15),
+        health=_health("worker", retries=10),
         constraints=worker.constraints,
         depends_on=(Dependency("api-server", "healthy"),),
         dns_names=(name,),
