@@ -167,6 +167,11 @@ def platform_endpoints(variables: Variables) -> list[dict[str, t.Any]]:
     return doors.endpoints(_platform(variables))
 
 
+def platform_collectors(variables: Variables) -> list[dict[str, t.Any]]:
+    """Splunk as a sink of task logs, with tokens."""
+    return doors.collectors(_platform(variables))
+
+
 def platform_canaries(variables: Variables) -> list[dict[str, t.Any]]:
     """One canary for each queue."""
     return doors.canaries(_platform(variables))
@@ -193,6 +198,7 @@ class FilterModule:
             "platform_services": platform_services,
             "platform_compose": platform_compose,
             "platform_endpoints": platform_endpoints,
+            "platform_collectors": platform_collectors,
             "platform_canaries": platform_canaries,
             "platform_bundles": platform_bundles,
             "platform_requirements": platform_requirements,

@@ -18,13 +18,20 @@ def preflight_verdict(
     now: float | None = None,
     clock_seconds: float = 0,
     same_architecture: bool = True,
+    more: t.Mapping[str, t.Any] | None = None,
 ) -> str:
     """Every problem of every host as one text."""
     if not isinstance(results, t.Mapping):
         raise AnsibleFilterError(
             "preflight_verdict takes a dictionary of hosts and what host_preflight returned there."
         )
-    return verdict(results, now=now, clock_seconds=float(clock_seconds), same_architecture=bool(same_architecture))
+    return verdict(
+        results,
+        now=now,
+        clock_seconds=float(clock_seconds),
+        same_architecture=bool(same_architecture),
+        more=more,
+    )
 
 
 class FilterModule:

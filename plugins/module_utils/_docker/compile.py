@@ -15,6 +15,7 @@ import json
 import typing as t
 
 from . import relations
+from .engine import MAXIMUM_API
 from .objects import (
     REFERENCES,
     STACK_LABEL,
@@ -59,7 +60,13 @@ class Stack(t.NamedTuple):
         return [*self.secrets.values(), *self.configs.values()]
 
 
-def compile_stack(name: str, definition: t.Mapping[str, t.Any], object_key: str, images: t.Mapping[str, str]) -> Stack:
+def compile_stack(
+    name: str,
+    definition: t.Mapping[str, t.Any],
+    object_key: str,
+    images: t.Mapping[str, str],
+    api: tuple[int, int] = MAXIMUM_API,
+) -> Stack:
     """The stack that a checked definition describes.
 
     Args:
@@ -67,6 +74,7 @@ def compile_stack(name: str, definition: t.Mapping[str, t.Any], object_key: str,
         definition: passed ``check_shape`` and ``check_relations``.
         object_key: key of the content hash in object names.
         images: service name -> image to run, where it differs from the one in the definition (a digest).
+        api: version of the API that the engine speaks.
     """
     services = definition.get("services", {})
     graph = {key: relations.depends_on(service) for key, service in services.items()}
@@ -79,6 +87,7 @@ def compile_stack(name: str, definition: t.Mapping[str, t.Any], object_key: str,
         definition,
         {key: network.full_name for key, network in networks.items()},
         {"secret": secrets, "config": configs},
+        api,
     )
     return Stack(
         name,

@@ -103,6 +103,7 @@ _healthcheck = s.record(
         "timeout": s.duration,
         "retries": s.whole(1),
         "start_period": s.duration,
+        "start_interval": s.duration,
         "disable": s.flag,
     }
 )

@@ -104,6 +104,11 @@ class Engine:
             self._version = _format_version(min(offered, MAXIMUM_API))
         return self._version
 
+    @property
+    def api(self) -> tuple[int, int]:
+        """The negotiated API version as two numbers, to compare with."""
+        return _parse_version(self.api_version)
+
     def get(
         self,
         path: str,

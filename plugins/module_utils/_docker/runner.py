@@ -17,7 +17,7 @@ from . import diagnose, images, preparing, report, waiting
 from . import live as living
 from . import plan as planning
 from .cleanup import collect_garbage, remove_leftovers
-from .engine import Engine, EngineError, EngineUnreachable
+from .engine import MAXIMUM_API, Engine, EngineError, EngineUnreachable
 from .live import Live
 from .progress import progress_lines
 from .rollback import begin_rollback, rollback_is_over
@@ -116,8 +116,12 @@ class Runner:
 
     def compile(self) -> None:
         """The wanted stack, with the images that were chosen."""
+        try:
+            api = self.engine.api
+        except EngineUnreachable:
+            api = MAXIMUM_API  # only check mode comes here without an engine
         self.stack = compiling.compile_stack(
-            self.options.name, self.options.definition, self.options.object_key, self.state.images
+            self.options.name, self.options.definition, self.options.object_key, self.state.images, api
         )
 
     def _step(self) -> Step:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import typing as t
 
 from . import relations
@@ -33,6 +34,9 @@ DEFAULT_UPDATE: Spec = {
 }
 DEFAULT_RESTART: Spec = {"Condition": "any", "Delay": 5 * SECOND, "MaxAttempts": 0, "Window": 0}
 DEFAULT_STOP_GRACE = 10 * SECOND
+#: Docker's own defaults of a health check, and the first API version with ``StartInterval`` (Docker Engine 25.0).
+DEFAULT_INTERVAL, DEFAULT_RETRIES = 30 * SECOND, 3
+START_INTERVAL_API = (1, 44)
 #: Restarts of a job whose restart_policy asks for on-failure without a number.
 JOB_ATTEMPTS = 3
 
@@ -46,8 +50,10 @@ class ServiceCompiler:
         definition: t.Mapping[str, t.Any],
         networks: t.Mapping[str, str],
         objects: t.Mapping[str, t.Mapping[str, StackObject]],
+        api: tuple[int, int],
     ) -> None:
         self.stack = stack
+        self.api = api
         self.volumes = definition.get("volumes", {})
         self.networks = networks
         self.objects = objects
@@ -111,7 +117,7 @@ class ServiceCompiler:
         spec["StopGracePeriod"] = (
             nanoseconds(service["stop_grace_period"]) if "stop_grace_period" in service else DEFAULT_STOP_GRACE
         )
-        _put(spec, "Healthcheck", _healthcheck(service.get("healthcheck", {})))
+        _put(spec, "Healthcheck", _healthcheck(service.get("healthcheck", {}), self.api))
         _put(spec, "Hosts", [_host(entry) for entry in service.get("extra_hosts") or []])
         dns = {
             field: list(service[key])
@@ -268,17 +274,32 @@ def _port(port: t.Mapping[str, t.Any]) -> Spec:
     return result
 
 
-def _healthcheck(check: t.Mapping[str, t.Any]) -> Spec:
+def _healthcheck(check: t.Mapping[str, t.Any], api: tuple[int, int]) -> Spec:
     if truth(check.get("disable", False)):
         return {"Test": ["NONE"]}
     result: Spec = {}
     _put(result, "Test", list(check.get("test") or []))
-    for key, field in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")):
+    fields = (
+        ("interval", "Interval"),
+        ("timeout", "Timeout"),
+        ("start_period", "StartPeriod"),
+        ("start_interval", "StartInterval"),
+    )
+    for key, field in fields:
         if key in check:
             _put(result, field, nanoseconds(check[key]))
     if "retries" in check:
         result["Retries"] = int(check["retries"])
+    if api < START_INTERVAL_API and "StartInterval" in result:
+        _check_often(result)
     return result
+
+
+def _check_often(check: Spec) -> None:
+    """Check at the start's interval all the time, until the same time has passed without an answer."""
+    interval, often = check.get("Interval") or DEFAULT_INTERVAL, check.pop("StartInterval")
+    check["Interval"] = often
+    check["Retries"] = math.ceil((check.get("Retries") or DEFAULT_RETRIES) * interval / often)
 
 
 def _host(entry: str) -> str:

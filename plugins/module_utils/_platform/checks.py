@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from .checks_bundles import check_bundles
 from .checks_config import check_config
+from .checks_logs import check_logs
 from .checks_workers import check_workers
 from .problems import describe, did_you_mean, show
 from .sizes import check_range, check_size
@@ -77,6 +78,7 @@ def check(reader: SpecReader, values: Values, given: Values, versions: t.Sequenc
     check_bundles(reader, values, given)
     check_workers(reader, values)
     check_config(reader, values["airflow_config"] or {})
+    check_logs(reader, values, given)
 
 
 def _check_scalars(reader: SpecReader, values: Values, versions: t.Sequence[str]) -> None:

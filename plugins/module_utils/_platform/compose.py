@@ -22,6 +22,8 @@ _LONGEST_OBJECT_NAME = 64
 _CONTENT_HASH = 13
 
 _CONDITIONS = {"completed": "service_completed_successfully", "healthy": "service_healthy"}
+#: Swarm puts the host's name there. Source: docker service create, "Create services using templates".
+_NODE = "{{.Node.Hostname}}"
 _LOGGING = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
 
 
@@ -109,7 +111,7 @@ def _service(service: Service, target: Target) -> dict[str, t.Any]:
     document: dict[str, t.Any] = {
         "image": service.image,
         "command": list(service.command),
-        "environment": dict(service.environment),
+        "environment": {**service.environment, **({service.node_variable: _NODE} if service.node_variable else {})},
         "user": f"{UID}:{GID}",
         "networks": _networks(service),
         "secrets": [
@@ -152,6 +154,7 @@ def _healthcheck(health: Health) -> dict[str, t.Any]:
     return {
         "test": ["CMD", *health.command],
         "interval": f"{health.interval}s",
+        "start_interval": f"{health.start_interval}s",
         "timeout": f"{health.timeout}s",
         "retries": health.retries,
         "start_period": f"{health.start_period}s",
@@ -167,9 +170,10 @@ def _deploy(service: Service, target: Target) -> dict[str, t.Any]:
     resources: dict[str, t.Any] = {"limits": limits} if limits else {}
     if service.memory_reservation_mb:
         resources["reservations"] = {"memory": f"{service.memory_reservation_mb}M"}
+    mode = "replicated-job" if service.job else "global" if service.everywhere else "replicated"
     deploy: dict[str, t.Any] = {
-        "mode": "replicated-job" if service.job else "replicated",
-        "replicas": service.replicas,
+        "mode": mode,
+        **({} if service.everywhere else {"replicas": service.replicas}),
         "endpoint_mode": target.endpoint_mode,
         "restart_policy": (
             {"condition": "on-failure", "delay": "5s", "max_attempts": 2}

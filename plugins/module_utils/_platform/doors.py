@@ -55,6 +55,32 @@ def _postgres(name: str, variable: str, server: Postgres) -> dict[str, t.Any]:
     }
 
 
+def collectors(platform: Platform) -> list[dict[str, t.Any]]:
+    """Splunk as a sink of task logs, once for each index that lines go to; with tokens: handle as a secret."""
+    splunk = platform.logs.splunk
+    if not splunk:
+        return []
+    variable = "airflow_logs.tasks.splunk"
+    places = {splunk.index: f"{variable}.index"}
+    for bundle, index in splunk.bundle_indexes.items():
+        places.setdefault(index, f"{variable}.bundle_indexes.{bundle}")
+    return [
+        {
+            "name": f"Splunk for task logs, index {index}",
+            "variable": variable,
+            "variables": {"index": place},
+            "url": splunk.url,
+            "token": splunk.token,
+            "index": index,
+            "ca_certificate": splunk.ca_certificate or "",
+            "search_url": splunk.search_url,
+            "search_token": splunk.search_token,
+            "search_ca_certificate": splunk.search_ca_certificate or "",
+        }
+        for index, place in places.items()
+    ]
+
+
 def canaries(platform: Platform) -> list[dict[str, t.Any]]:
     """One canary for each queue: its DAG, and the groups of workers that may run it."""
     return [
@@ -106,11 +132,13 @@ def requirements(platform: Platform, services: t.Sequence[Service], hosts: int) 
         ports: the TCP ports published, each with its purpose and variable; bundles: paths that hosts have to see.
     """
     running = [service for service in services if not service.job]
-    total = sum(service.replicas * service.memory_reservation_mb for service in running)
-    largest = max((service.memory_reservation_mb for service in running), default=0)
+    spread = [service for service in running if not service.everywhere]
+    on_each = sum(service.memory_reservation_mb for service in running if service.everywhere)
+    total = sum(service.replicas * service.memory_reservation_mb for service in spread)
+    largest = max((service.memory_reservation_mb for service in spread), default=0)
     return {
-        "memory_mb": max(math.ceil(total / max(hosts, 1)), largest),
-        "memory_total_mb": total,
+        "memory_mb": max(math.ceil(total / max(hosts, 1)), largest) + on_each,
+        "memory_total_mb": total + on_each * max(hosts, 1),
         "ports": [
             {
                 "port": port.published,

@@ -15,6 +15,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
+from . import logs
 from .bundles import Bundle, connection_options, connections_secret, local_entry
 from .checks_bundles import CANARY_BUNDLE
 from .options import variable_name
@@ -95,6 +96,7 @@ _BETTER_DEFAULTS = {
 def secrets(platform: Platform, component: str, worker: Worker | None = None) -> tuple[str, ...]:
     """Names of the secrets of a component (``worker`` for any worker, with its group)."""
     names = [secret.name for secret in SECRETS if component in secret.components]
+    names += logs.secrets(platform.logs, component)
     connections = _connections(platform, component, worker)
     return (*names, connections[0]) if connections else tuple(names)
 
@@ -106,6 +108,7 @@ def secret_data(platform: Platform) -> dict[str, str]:
     connections = [_connections(platform, component, worker) for component, worker in readers]
     return {
         **dict(item for item in connections if item),
+        **logs.secret_data(platform.logs),
         "database_url": postgres_url(platform.database, "database_ca"),
         "result_backend_url": "db+" + postgres_url(platform.result_backend, "result_backend_ca"),
         "broker_url": broker_url(platform.broker),
@@ -117,21 +120,31 @@ def secret_data(platform: Platform) -> dict[str, str]:
 
 
 def config_data(platform: Platform) -> dict[str, str]:
-    """Certificates of authorities: name of the config to PEM."""
+    """Files that are no secrets: name of the config to text."""
     certificates = {
         "database_ca": platform.database.ca_certificate if platform.database.sslmode != "disable" else None,
         "result_backend_ca": (
             platform.result_backend.ca_certificate if platform.result_backend.sslmode != "disable" else None
         ),
         "broker_ca": platform.broker.ca_certificate if platform.broker.tls else None,
+        **logs.certificates(platform.logs),
     }
-    return {name: pem.strip() + "\n" for name, pem in certificates.items() if pem}
+    found = {name: pem.strip() + "\n" for name, pem in certificates.items() if pem}
+    if platform.logs.splunk:
+        found[logs.SETTINGS] = logs.settings(platform.logs, platform.environment, ca_path)
+    return found
 
 
-def configs(platform: Platform, component: str) -> tuple[str, ...]:
-    """Names of the CA configs of a component: those of the servers it talks to."""
-    users = {"database_ca": _DATABASE_USERS, "result_backend_ca": _BROKER_USERS, "broker_ca": _BROKER_USERS}
-    return tuple(name for name in config_data(platform) if component in users[name])
+def configs(platform: Platform, component: str) -> dict[str, str]:
+    """The configs of a component, each with the file at which it sees it: authorities of its servers, settings."""
+    users = {
+        "database_ca": _DATABASE_USERS,
+        "result_backend_ca": _BROKER_USERS,
+        "broker_ca": _BROKER_USERS,
+        **logs.CONFIG_USERS,
+    }
+    places = {logs.SETTINGS: logs.SETTINGS_PATH}
+    return {name: places.get(name, ca_path(name)) for name in config_data(platform) if component in users[name]}
 
 
 def visible_bundles(platform: Platform, worker: Worker | None = None) -> tuple[Bundle, ...]:
@@ -204,6 +217,7 @@ def _owned(platform: Platform, component: str, worker: Worker | None) -> dict[tu
         options["fab", "cookie_secure"] = str(platform.public_url.startswith("https://"))
     if component in _BROKER_USERS:
         options.update(_broker_options(platform))
+    options.update(logs.options(platform.logs, component, LOGS))
     connections = _connections(platform, component, worker)
     if connections:
         options.update(connection_options(component, connections[0]))
@@ -231,6 +245,7 @@ def _outside_airflow(platform: Platform, component: str, worker: Worker | None) 
         # Its init signals only Celery's main process, which then finishes its tasks.
         "DUMB_INIT_SETSID": "0",
     }
+    variables.update(logs.variables(platform.logs, component))
     if component == "dag-processor":
         variables["FLOWSTEAD_CANARY_QUEUES"] = ",".join(platform.queues)
     if worker is not None:

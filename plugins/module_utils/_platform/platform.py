@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from .bundles import Bundle, build_bundle
 from .checks import check
+from .logs import Logs, build_logs
 from .problems import Problem, describe
 from .spec import Option, SpecReader, check_name
 
@@ -131,6 +132,7 @@ class Platform:
     workers: tuple[Worker, ...]
     bundles: tuple[Bundle, ...]
     config: t.Mapping[str, t.Mapping[str, str]]
+    logs: Logs = field(default_factory=Logs)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -224,6 +226,7 @@ def _build(values: t.Mapping[str, t.Any]) -> Platform:
             section: {option: text_of(value) for option, value in settings.items()}
             for section, settings in values["airflow_config"].items()
         },
+        logs=build_logs(values["airflow_logs"]),
     )
 
 

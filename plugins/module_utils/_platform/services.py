@@ -11,29 +11,38 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from . import logs
 from .bundles import BUNDLES, Bundle
 from .environment import API_PORT, LOGS, configs, environment, secrets, visible_bundles
 from .platform import Component, Platform, Worker
-from .urls import ca_path
 
 #: The user and group of the image's Airflow.
 UID, GID = "50000", "0"
 
 _JOB_MEMORY_MB = 1024
+_SWEEPER_MEMORY_MB = 256
 _PROBE = ("python", "-m", "flowstead_airflow.probe")
 #: Seconds; the probe gives up on itself after 10.
 _PROBE_TIMEOUT = 15
-#: Seconds in which a failed probe does not count, and failures until the service is restarted. A service that is
-#: only busy must not be restarted.
-_START_PERIOD, _RETRIES = 180, 6
+#: Seconds in which a failed probe does not count.
+_START_PERIOD = 180
+#: Seconds between two probes, and between those of a service that starts, for which others wait. A probe is a process
+#: in the container, so many of them on a host add up.
+_INTERVAL, _START_INTERVAL = 30, 10
 
 
 @dataclass(frozen=True)
 class Health:
-    """A command that exits 0 when the service is well. All times in seconds."""
+    """A command that exits 0 when the service is well. All times in seconds.
+
+    Attributes:
+        retries: failures until the service is restarted. One that is only busy must not be.
+        start_interval: between two probes until the first good one.
+    """
 
     command: tuple[str, ...]
     interval: int
+    start_interval: int
     timeout: int
     retries: int
     start_period: int
@@ -86,6 +95,8 @@ class Service:
         job: runs once and has to succeed.
         order: services of one number may start together; the lower number goes first.
         dns_names: names other services call it by.
+        everywhere: one on each host, in the place of replicas.
+        node_variable: the variable by which it learns on which host it runs, or empty.
     """
 
     name: str
@@ -108,6 +119,8 @@ class Service:
     depends_on: tuple[Dependency, ...] = ()
     job: bool = False
     dns_names: tuple[str, ...] = ()
+    everywhere: bool = False
+    node_variable: str = ""
 
 
 def services(platform: Platform, image: str) -> tuple[Service, ...]:
@@ -134,7 +147,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "api-server",
             platform.api_server,
-            health=_health("api-server", 10),
+            health=_health("api-server", retries=3),
             depends_on=ready,
             command=_api_server_command(platform),
             ports=(Port(API_PORT, platform.api_server.port),),
@@ -144,7 +157,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "scheduler",
             platform.scheduler,
-            health=_health("scheduler", 10),
+            health=_health("scheduler", retries=3),
             depends_on=migrated,
         ),
         _component(
@@ -152,7 +165,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "dag-processor",
             platform.dag_processor,
-            health=_health("dag-processor", 20),
+            health=_health("dag-processor", retries=4),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
@@ -161,16 +174,17 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "triggerer",
             platform.triggerer,
-            health=_health("triggerer", 20),
+            health=_health("triggerer", retries=4),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
         *(_worker(platform, image, worker) for worker in platform.workers),
+        *_sweeper(platform, image),
     )
 
 
-def _health(component: str, interval: int, retries: int = _RETRIES) -> Health:
-    return Health((*_PROBE, component), interval, _PROBE_TIMEOUT, retries, _START_PERIOD)
+def _health(component: str, retries: int) -> Health:
+    return Health((*_PROBE, component), _INTERVAL, _START_INTERVAL, _PROBE_TIMEOUT, retries, _START_PERIOD)
 
 
 def _api_server_command(platform: Platform) -> tuple[str, ...]:
@@ -235,6 +249,7 @@ def _component(
         health=health,
         depends_on=depends_on,
         dns_names=(name,),
+        node_variable=_node_variable(platform, name),
     )
 
 
@@ -257,15 +272,46 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         replicas=worker.replicas,
         mounts=_mounts(visible_bundles(platform, worker)),
         # It asks the broker; a broker that is away for some minutes must not stop tasks that run.
-        health=_health("worker", 20, retries=15),
+        health=_health("worker", retries=10),
         constraints=worker.constraints,
         depends_on=(Dependency("api-server", "healthy"),),
         dns_names=(name,),
+        node_variable=_node_variable(platform, "worker"),
     )
 
 
+def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
+    """Delivers on each host what dead containers left in its log files."""
+    if not platform.logs.splunk:
+        return ()
+    name = logs.SWEEPER
+    command = ("python", "-m", "flowstead_airflow.task_logs", "sweep", "--every", str(platform.logs.sweep_seconds))
+    return (
+        Service(
+            name=name,
+            component=name,
+            image=image,
+            command=(*command, "--logs", LOGS),
+            environment=logs.variables(platform.logs, name),
+            secrets=logs.secrets(platform.logs, name),
+            files=_files(platform, name),
+            order=3,
+            stop_grace=30,
+            memory_mb=_SWEEPER_MEMORY_MB,
+            memory_reservation_mb=32,
+            mounts=_mounts(()),
+            everywhere=True,
+            node_variable=logs.NODE_VARIABLE,
+        ),
+    )
+
+
+def _node_variable(platform: Platform, component: str) -> str:
+    return logs.NODE_VARIABLE if logs.variables(platform.logs, component) else ""
+
+
 def _files(platform: Platform, component: str) -> tuple[ConfigFile, ...]:
-    return tuple(ConfigFile(name, ca_path(name)) for name in configs(platform, component))
+    return tuple(ConfigFile(name, path) for name, path in configs(platform, component).items())
 
 
 def _mounts(bundles: tuple[Bundle, ...]) -> tuple[Mount, ...]:

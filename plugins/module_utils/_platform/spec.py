@@ -17,7 +17,19 @@ import typing as t
 from .problems import Problem, describe, did_you_mean, show, type_name
 
 #: Keys whose values are secrets, wherever they stand in a variable.
-SECRET_KEYS = frozenset({"password", "fernet", "api_secret", "jwt", "object_names", "private_key", "secret_access_key"})
+SECRET_KEYS = frozenset(
+    {
+        "password",
+        "fernet",
+        "api_secret",
+        "jwt",
+        "object_names",
+        "private_key",
+        "secret_access_key",
+        "token",
+        "search_token",
+    }
+)
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")

@@ -16,7 +16,12 @@ Results = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 def verdict(
-    results: Results, *, now: float | None = None, clock_seconds: float = 0, same_architecture: bool = True
+    results: Results,
+    *,
+    now: float | None = None,
+    clock_seconds: float = 0,
+    same_architecture: bool = True,
+    more: Results | None = None,
 ) -> str:
     """One text with every problem of every host; empty when there is none.
 
@@ -25,8 +30,10 @@ def verdict(
         now: the controller's clock after the last answer.
         clock_seconds: how far a host's clock may be from the controller's; 0 does not look.
         same_architecture: all hosts have to be of one architecture.
+        more: the same of another check with problems of this form, for example ``hec_check``.
     """
-    found = [(host, problem) for host, result in results.items() for problem in _own(result)]
+    answers = [*results.items(), *(more or {}).items()]
+    found = [(host, problem) for host, result in answers for problem in _own(result)]
     if same_architecture:
         found += compare_architectures(results)
     if clock_seconds > 0 and now is not None:

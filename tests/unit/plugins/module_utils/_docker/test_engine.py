@@ -28,6 +28,7 @@ def test_the_version_is_asked_once_and_every_call_is_counted_without_it(fake: Fa
 
     assert engine.calls == ["GET /version", "GET /nodes", "GET /services"]
     assert engine.api_version == "1.41"
+    assert engine.api == (1, 41)
     assert engine.seconds > 0
 
 

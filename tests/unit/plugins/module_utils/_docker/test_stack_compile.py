@@ -35,6 +35,24 @@ def test_names_and_labels_are_those_of_docker_stack_deploy() -> None:
     assert web["TaskTemplate"]["ContainerSpec"]["Labels"] == {"com.docker.stack.namespace": "shop", "team": "data"}
 
 
+@pytest.mark.parametrize(
+    ("api", "wanted"),
+    [
+        ((1, 44), {"Interval": 30 * SECOND, "StartInterval": 10 * SECOND, "Retries": 3}),
+        # As soon as elsewhere at the start, and as patient afterwards: the same 90 seconds.
+        ((1, 43), {"Interval": 10 * SECOND, "Retries": 9}),
+    ],
+)
+def test_an_engine_that_knows_no_start_interval_checks_so_often_all_the_time(
+    api: tuple[int, int], wanted: dict[str, int]
+) -> None:
+    check = {"test": ["CMD", "x"], "interval": "30s", "start_interval": "10s", "retries": 3}
+    stack = compile_stack("shop", {"services": {"web": {"image": "x:1", "healthcheck": check}}}, "key", {}, api)
+
+    found = stack.services["web"].spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
+    assert found == {"Test": ["CMD", "x"], **wanted}
+
+
 def test_a_service_without_networks_joins_the_stacks_own_under_its_name() -> None:
     stack = compiled({})
 

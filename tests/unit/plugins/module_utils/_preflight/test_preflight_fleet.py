@@ -45,6 +45,12 @@ def test_problems_of_all_hosts_come_as_one_numbered_text() -> None:
     ]
 
 
+def test_problems_of_another_check_are_told_with_them_and_one_that_did_not_run_there_is_none() -> None:
+    more = {"one": {"skipped": True}, "two": {"problems": [PROBLEM]}}
+
+    assert verdict({"one": result(), "two": result()}, more=more).startswith("1 problem on two.")
+
+
 def test_a_host_of_another_architecture_is_named_with_all_architectures() -> None:
     text = judge(one=result(), two=result("aarch64"), three=result())
 

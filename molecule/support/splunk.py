@@ -1,0 +1,99 @@
+"""The double of Splunk on the services host, and what it has seen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing as t
+from pathlib import Path
+
+from lab_hosts import ROOT, SERVICES, Hosts, wait_for
+
+DOUBLES = ROOT / "molecule" / "doubles"
+_PLACE, _UNIT = "/srv/splunk", "splunk-double"
+#: Where the role local_services keeps the host's certificate.
+_CERTIFICATE, _KEY = "/etc/flowstead/local_services/certificate.pem", "/etc/flowstead/local_services/registry.key"
+
+
+class Splunk:
+    """A collector with TLS and a search API on the services host, until :meth:`stop`.
+
+    Attributes:
+        variables: the key ``splunk`` of ``airflow_logs.tasks``.
+    """
+
+    INDEXES = ("airflow", "airflow_finance")
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        name = f"{SERVICES}.{hosts.facts['domain']}"
+        self.variables: dict[str, t.Any] = {
+            "url": f"https://{name}:8088",
+            "token": "token-of-the-collector",
+            "ca_certificate": hosts.facts["authority"],
+            "index": "airflow",
+            "bundle_indexes": {"finance": "airflow_finance"},
+            "search_url": f"https://{name}:8089",
+            "search_token": "token-of-the-search",
+        }
+
+    def start(self) -> None:
+        """Bring it there and wait for its ports."""
+        packed = subprocess.run(
+            ["tar", "-C", str(DOUBLES), "-c", "--exclude=__pycache__", "splunk_double"], capture_output=True, check=True
+        )
+        command = f"mkdir -p {_PLACE} && tar -x -C {_PLACE}"
+        words = ["ssh", "-F", self._hosts.facts["ssh_config"], SERVICES, command]
+        subprocess.run(words, input=packed.stdout, check=True, timeout=60)
+        settings = {
+            "address": "0.0.0.0",  # noqa: S104 - inside the lab's network
+            "hec_port": 8088,
+            "search_port": 8089,
+            "admin_port": 8090,
+            "certificate": _CERTIFICATE,
+            "key": _KEY,
+            "events_file": f"{_PLACE}/events.jsonl",
+            "indexes": list(self.INDEXES),
+            "tokens": [
+                {
+                    "token": self.variables["token"],
+                    "name": "tasks",
+                    "indexes": list(self.INDEXES),
+                    "index": self.INDEXES[0],
+                }
+            ],
+            "readers": [{"token": self.variables["search_token"], "indexes": list(self.INDEXES)}],
+        }
+        self._hosts.write(SERVICES, f"{_PLACE}/splunk.json", json.dumps(settings))
+        self.stop()
+        self._hosts.run(
+            SERVICES,
+            f"systemd-run --quiet --unit={_UNIT} --setenv=PYTHONPATH={_PLACE} "
+            f"python3 -m splunk_double --config {_PLACE}/splunk.json",
+        )
+        wait_for("the double of Splunk", lambda: self._hosts.ask(SERVICES, "curl -sf localhost:8090/state").stdout, 60)
+
+    def stop(self) -> None:
+        """End it; its events stay."""
+        self._hosts.ask(SERVICES, f"systemctl stop {_UNIT}; systemctl reset-failed {_UNIT}")
+
+    def mode(self, mode: str) -> None:
+        """up, down, hang, slow, busy or unhealthy."""
+        self._hosts.run(SERVICES, f"curl -sf localhost:8090/mode -d '{json.dumps({'mode': mode})}'")
+
+    def events(self, source: str) -> list[dict[str, t.Any]]:
+        """What is indexed of one file, by its path below the log folder; a line that came twice counts once."""
+        # The file is large: only this source's lines come over.
+        found = self._hosts.run(SERVICES, f"grep -F {json.dumps(json.dumps(source))} {_PLACE}/events.jsonl || true")
+        lines = [json.loads(line) for line in found.splitlines()]
+        unique = {
+            (line["fields"]["segment"], line["fields"]["offset"]): line for line in lines if line["source"] == source
+        }
+        return list(unique.values())
+
+
+def log_path(run: str, index: int, attempt: int, dag: str = "probe", task: str = "work") -> str:
+    """Airflow's file of an attempt of a mapped task, below the log folder."""
+    return str(
+        Path(f"dag_id={dag}", f"run_id={run}", f"task_id={task}", f"map_index={index}", f"attempt={attempt}.log")
+    )

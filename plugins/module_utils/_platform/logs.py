@@ -1,0 +1,153 @@
+# Copyright: flowstead.airflow contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where task logs go, and what each component is told of it.
+
+PRIVATE to the collection. Pure.
+
+The settings' file is read by ``flowstead_airflow.task_logs.settings`` of the runtime, which documents it.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+#: Where containers find the settings, and the variables that name them and the node.
+SETTINGS_PATH = "/etc/flowstead/task_logs.json"
+SETTINGS_VARIABLE = "FLOWSTEAD_TASK_LOGS"
+NODE_VARIABLE = "FLOWSTEAD_NODE"
+#: Names of the config with the settings, and of the secrets with the tokens.
+SETTINGS = "task_logs"
+HEC_TOKEN, SEARCH_TOKEN = "splunk_hec_token", "splunk_search_token"
+_CLASS = "flowstead_airflow.task_logs.logging_config.LOGGING_CONFIG"
+
+#: They write files of task logs, or files like these.
+WRITERS = frozenset({"worker", "triggerer", "dag-processor"})
+#: It shows them.
+READERS = frozenset({"api-server"})
+#: Delivers what dead containers left.
+SWEEPER = "log-sweeper"
+#: All that load Airflow's logging; the scheduler writes no task log, but a command in its container may read one.
+_USERS = WRITERS | READERS | {"scheduler"}
+#: Who sees which file.
+CONFIG_USERS = {
+    SETTINGS: _USERS | {SWEEPER},
+    "splunk_hec_ca": WRITERS | {SWEEPER},
+    "splunk_search_ca": READERS,
+}
+
+
+@dataclass(frozen=True)
+class Splunk:
+    """Splunk as a sink of task logs.
+
+    Attributes:
+        url: of the HTTP Event Collector; search_url: of the search API, empty when the UI does not read there.
+        index: for bundles that bundle_indexes does not name.
+        ca_certificate, search_ca_certificate: PEM, or None for authorities that the image trusts.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    index: str
+    bundle_indexes: t.Mapping[str, str]
+    sourcetype: str
+    ca_certificate: str | None
+    search_url: str
+    search_token: str = field(repr=False)
+    search_ca_certificate: str | None
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Sinks of task logs, and for how long delivered files stay on the nodes."""
+
+    splunk: Splunk | None = None
+    local_days: float = 14
+    local_mb: int = 10240
+    sweep_seconds: int = 60
+
+
+def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
+    """From checked values of airflow_logs."""
+    splunk = dict(values["tasks"]["splunk"])
+    local = values["local"]
+    kept = {"local_days": local["days"], "local_mb": local["mb"], "sweep_seconds": values["sweep_seconds"]}
+    if not splunk["url"]:
+        return Logs(**kept)
+    splunk["search_ca_certificate"] = splunk["search_ca_certificate"] or splunk["ca_certificate"]
+    for name in ("search_url", "search_token"):
+        splunk[name] = splunk[name] or ""
+    splunk["bundle_indexes"] = splunk["bundle_indexes"] or {}
+    return Logs(splunk=Splunk(**splunk), **kept)
+
+
+def options(logs: Logs, component: str, folder: str) -> dict[tuple[str, str], str]:
+    """Airflow's options of a component; folder is where log files are."""
+    if not logs.splunk or component not in _USERS:
+        return {}
+    found = {("logging", "logging_config_class"): _CLASS, ("logging", "remote_logging"): "False"}
+    if component == "dag-processor":
+        # An option of its own; files elsewhere are not followed.
+        found["logging", "dag_processor_child_process_log_directory"] = f"{folder}/dag_processor"
+    return found
+
+
+def variables(logs: Logs, component: str) -> dict[str, str]:
+    """Variables for the runtime. The node's name is the target's to add, see ``Service.node_variable``."""
+    return {SETTINGS_VARIABLE: SETTINGS_PATH} if logs.splunk and component in _USERS | {SWEEPER} else {}
+
+
+def secrets(logs: Logs, component: str) -> tuple[str, ...]:
+    """Names of the tokens that a component gets: those who write may not read, and the reverse."""
+    if not logs.splunk:
+        return ()
+    names = (HEC_TOKEN,) if component in WRITERS | {SWEEPER} else ()
+    return (*names, SEARCH_TOKEN) if component in READERS and logs.splunk.search_url else names
+
+
+def secret_data(logs: Logs) -> dict[str, str]:
+    """What the tokens are."""
+    if not logs.splunk:
+        return {}
+    found = {HEC_TOKEN: logs.splunk.token}
+    return {**found, SEARCH_TOKEN: logs.splunk.search_token} if logs.splunk.search_url else found
+
+
+def certificates(logs: Logs) -> dict[str, str | None]:
+    """Authorities of Splunk's two doors, by name of the config."""
+    splunk = logs.splunk
+    if not splunk:
+        return {}
+    return {
+        "splunk_hec_ca": splunk.ca_certificate,
+        "splunk_search_ca": splunk.search_ca_certificate if splunk.search_url else None,
+    }
+
+
+def settings(logs: Logs, environment: str, ca_path: t.Callable[[str], str]) -> str:
+    """The settings' file, the same on all nodes; no secret.
+
+    Args:
+        ca_path: where a container sees a certificate, by its config's name.
+    """
+    splunk = logs.splunk
+    if not splunk:
+        return ""
+    given = certificates(logs)
+    hec = {"url": splunk.url, "token_file": f"/run/secrets/{HEC_TOKEN}", "sourcetype": splunk.sourcetype}
+    document: dict[str, t.Any] = {
+        "environment": environment,
+        "hec": {**hec, **({"ca_file": ca_path("splunk_hec_ca")} if given["splunk_hec_ca"] else {})},
+        "indexes": {"default": splunk.index, "by_bundle": dict(splunk.bundle_indexes)},
+        "local": {"days": logs.local_days, "mb": logs.local_mb},
+    }
+    if splunk.search_url:
+        document["search"] = {
+            "url": splunk.search_url,
+            "token_file": f"/run/secrets/{SEARCH_TOKEN}",
+            **({"ca_file": ca_path("splunk_search_ca")} if given["splunk_search_ca"] else {}),
+        }
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
