@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import typing as t
 from pathlib import Path
@@ -71,7 +72,7 @@ class Splunk:
             f"systemd-run --quiet --unit={_UNIT} --setenv=PYTHONPATH={_PLACE} "
             f"python3 -m splunk_double --config {_PLACE}/splunk.json",
         )
-        wait_for("the double of Splunk", lambda: self._hosts.ask(SERVICES, "curl -sf localhost:8090/state").stdout, 60)
+        wait_for("the double of Splunk", lambda: self._hosts.ask(SERVICES, _admin("state")).stdout, 60)
 
     def stop(self) -> None:
         """End it; its events stay."""
@@ -79,7 +80,7 @@ class Splunk:
 
     def mode(self, mode: str) -> None:
         """up, down, hang, slow, busy or unhealthy."""
-        self._hosts.run(SERVICES, f"curl -sf localhost:8090/mode -d '{json.dumps({'mode': mode})}'")
+        self._hosts.run(SERVICES, _admin("mode", {"mode": mode}))
 
     def events(self, source: str) -> list[dict[str, t.Any]]:
         """What is indexed of one file, by its path below the log folder; a line that came twice counts once."""
@@ -90,6 +91,13 @@ class Splunk:
             (line["fields"]["segment"], line["fields"]["offset"]): line for line in lines if line["source"] == source
         }
         return list(unique.values())
+
+
+def _admin(path: str, body: dict[str, t.Any] | None = None) -> str:
+    """A command that asks the double something; the host has Python, and nothing else that speaks HTTP."""
+    data = "" if body is None else f", {json.dumps(body)!r}.encode()"
+    program = f"import urllib.request as u; print(u.urlopen('http://localhost:8090/{path}'{data}).read().decode())"
+    return f"python3 -c {shlex.quote(program)}"
 
 
 def log_path(run: str, index: int, attempt: int, dag: str = "probe", task: str = "work") -> str:
