@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.flowstead.airflow.plugins.plugin_utils import inherited as _inherited  # noqa: F401
 
 #: Seconds after which the controller hears from the target again, also when nothing changed.
 SLICE_SECONDS = 15.0

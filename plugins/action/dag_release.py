@@ -24,6 +24,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._release.spec im
     WITH_SOURCE,
     refuse_bad,
 )
+from ansible_collections.flowstead.airflow.plugins.plugin_utils import inherited as _inherited  # noqa: F401
 
 Result = dict[str, t.Any]
 

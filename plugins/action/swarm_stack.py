@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.flowstead.airflow.plugins.plugin_utils import inherited as _inherited  # noqa: F401
 
 display = Display()
 

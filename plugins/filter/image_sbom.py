@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import datetime
+import importlib
+import types
 import typing as t
 import uuid
 
 from ansible.errors import AnsibleFilterError
 
-_MISSING: ImportError | None = None
-try:
-    from cyclonedx.contrib.license.factories import LicenseFactory
-    from cyclonedx.model import Property
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.output.json import JsonV1Dot6
+if t.TYPE_CHECKING:
+    from cyclonedx.model.component import Component
     from packageurl import PackageURL
-except ImportError as error:
-    _MISSING = error
 
 _LIBRARY = "cyclonedx-python-lib"
 #: Serial numbers of SBOMs are made in this namespace, so that the same image has the same one.
@@ -33,47 +28,60 @@ def image_sbom(report: t.Mapping[str, t.Any]) -> str:
     Source: https://cyclonedx.org/docs/1.6/json/, and the package URL types pypi and deb of
     https://github.com/package-url/purl-spec.
     """
-    if _MISSING is not None:
-        raise AnsibleFilterError(
-            f"An SBOM needs the Python package {_LIBRARY} on the controller, beside Ansible ({_MISSING}): "
-            f"pip install {_LIBRARY}. Or leave airflow_image_test_sbom empty."
-        ) from _MISSING
+    model, part = _load("cyclonedx.model"), _load("cyclonedx.model.component")
+    make_purl = _load("packageurl").PackageURL
     image, system = report["image"], report["system"]
     repository, tag = _split(image["name"])
-    licenses = LicenseFactory()
+    licenses = _load("cyclonedx.contrib.license.factories").LicenseFactory()
 
     def component(kind: str, entry: t.Mapping[str, t.Any], purl: PackageURL) -> Component:
         declared = entry.get("license")
-        made = Component(
-            type=ComponentType.LIBRARY,
+        made = part.Component(
+            type=part.ComponentType.LIBRARY,
             bom_ref=str(purl),
             name=entry["name"],
             version=entry["version"],
             purl=purl,
             licenses=[licenses.make_from_string(declared)] if declared else None,
         )
-        made.properties.add(Property(name="flowstead:kind", value=kind))
+        made.properties.add(model.Property(name="flowstead:kind", value=kind))
         return made
 
-    root = Component(type=ComponentType.CONTAINER, bom_ref=image["id"], name=repository, version=tag)
-    root.properties.add(Property(name="flowstead:image-id", value=image["id"]))
+    root = part.Component(type=part.ComponentType.CONTAINER, bom_ref=image["id"], name=repository, version=tag)
+    root.properties.add(model.Property(name="flowstead:image-id", value=image["id"]))
     python = {
-        entry["name"]: component("python", entry, PackageURL("pypi", None, entry["name"], entry["version"]))
+        entry["name"]: component("python", entry, make_purl("pypi", None, entry["name"], entry["version"]))
         for entry in report["packages"]["python"]
     }
     debian = []
     for entry in report["packages"]["system"]:
         qualifiers = {"arch": entry["architecture"], "distro": f"{system['id']}-{system['version']}".strip("-")}
-        purl = PackageURL("deb", system["id"] or "debian", entry["name"], entry["version"], qualifiers)
+        purl = make_purl("deb", system["id"] or "debian", entry["name"], entry["version"], qualifiers)
         debian.append(component("system", entry, purl))
-    bom = Bom(components=[*python.values(), *debian])
+    bom = _load("cyclonedx.model.bom").Bom(components=[*python.values(), *debian])
     bom.metadata.component = root
     bom.serial_number = uuid.uuid5(_NAMESPACE, image["id"])
     bom.metadata.timestamp = _time(image["created"])
     bom.register_dependency(root, [*python.values(), *debian])
     for entry in report["packages"]["python"]:
         bom.register_dependency(python[entry["name"]], [python[name] for name in entry["requires"]])
-    return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
+    text: str = _load("cyclonedx.output.json").JsonV1Dot6(bom).output_as_string(indent=2)
+    return f"{text}\n"
+
+
+def _load(name: str) -> types.ModuleType:
+    """A module of the library, which takes a quarter of a second: Ansible imports every filter in every process.
+
+    Raises:
+        AnsibleFilterError: the library is missing.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AnsibleFilterError(
+            f"An SBOM needs the Python package {_LIBRARY} on the controller, beside Ansible ({error}): "
+            f"pip install {_LIBRARY}. Or leave airflow_image_test_sbom empty."
+        ) from error
 
 
 def _split(name: str) -> tuple[str, str]:

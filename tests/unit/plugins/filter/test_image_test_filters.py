@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import typing as t
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.flowstead.airflow.plugins.filter import image_sbom as sbom_file
 from ansible_collections.flowstead.airflow.plugins.filter.image_sbom import image_sbom
 from ansible_collections.flowstead.airflow.plugins.filter.image_test_report import MARK, image_test_report
 from cyclonedx.schema import SchemaVersion
@@ -124,7 +124,7 @@ def test_the_same_image_has_the_same_sbom_byte_for_byte():
 
 
 def test_a_controller_without_the_library_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sbom_file, "_MISSING", ImportError("No module named cyclonedx"))
+    monkeypatch.setitem(sys.modules, "cyclonedx.model.component", None)
 
     with pytest.raises(AnsibleFilterError, match=r"pip install cyclonedx-python-lib"):
         image_sbom(image_test_report(tried(), NAME))
