@@ -86,6 +86,28 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return Sources(tmp_path_factory.mktemp("dags"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def deaths(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[subprocess.Popen[str]]:
+    """A publisher on the share that dies at one step after the other, beside all other tests; how many, as JSON."""
+    tests, place = ROOT / "tests/unit/plugins/module_utils/_release", tmp_path_factory.mktemp("deaths")
+    utils = place / "ansible_collections/flowstead/airflow/plugins/module_utils"
+    for name in ("_release", "_share"):
+        shutil.copytree(ROOT / "plugins/module_utils" / name, utils / name)
+    for name in ("fake_share.py", "release_deaths.py"):
+        shutil.copy(tests / name, place)
+    packed = subprocess.run(["tar", "-C", str(place), "-c", "."], capture_output=True, check=True).stdout
+    ssh = ["ssh", "-F", hosts.facts["ssh_config"], PUBLISHER]
+    subprocess.run([*ssh, "mkdir -p /root/deaths && tar -x -C /root/deaths"], input=packed, check=True, timeout=60)
+    scratch = f"{SHARE}/.deaths"
+    command = f"mkdir {scratch} && cd /root/deaths && PYTHONPATH=. timeout 1800 python3 release_deaths.py {scratch}"
+    with subprocess.Popen(
+        [*ssh, command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+    hosts.run(PUBLISHER, "rm", "-r", scratch)
+
+
 def release(action: str, bundle: str, *words: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
     """The playbook `dags`."""
     given = {f"dag_release_{name}": str(value) for name, value in variables.items()}
@@ -283,28 +305,6 @@ def test_a_release_that_only_fails_in_service_goes_back_by_itself(hosts: Hosts, 
     assert not stale(airflow, "sales_report")
 
 
-def test_a_publisher_that_dies_at_any_step_on_the_share_leaves_a_release_that_serves(
-    hosts: Hosts, tmp_path: Path, figures: Table
-):
-    tests = ROOT / "tests/unit/plugins/module_utils/_release"
-    place = tmp_path / "ansible_collections/flowstead/airflow/plugins/module_utils"
-    for name in ("_release", "_share"):
-        shutil.copytree(ROOT / "plugins/module_utils" / name, place / name)
-    for name in ("fake_share.py", "release_deaths.py"):
-        shutil.copy(tests / name, tmp_path)
-    packed = subprocess.run(["tar", "-C", str(tmp_path), "-c", "."], capture_output=True, check=True).stdout
-    words = ["ssh", "-F", hosts.facts["ssh_config"], PUBLISHER, "mkdir -p /root/deaths && tar -x -C /root/deaths"]
-    subprocess.run(words, input=packed, check=True, timeout=60)
-    scratch = f"{SHARE}/.deaths"
-    hosts.run(PUBLISHER, "mkdir", "-p", scratch)
-    command = f"cd /root/deaths && PYTHONPATH=. python3 release_deaths.py {scratch}"
-    found = json.loads(hosts.run(PUBLISHER, command, timeout=900))
-    hosts.run(PUBLISHER, "rm", "-r", scratch)
-    assert found.keys() == {"stage", "activate", "rollback", "prune", "discard"}
-    assert min(found.values()) > 5
-    figures.add("steps at which a publisher died, over NFS", sum(found.values()))
-
-
 # --- going back, looking, cleaning up -----------------------------------------------------------------------------
 
 
@@ -341,6 +341,17 @@ def test_pruning_keeps_what_serves_and_the_newest(hosts: Hosts):
     went_well(release("prune", "sales", keep=1))
     assert serving(hosts) in releases(hosts)
     assert len(releases(hosts)) <= 3, "the one that serves, the one before, and the newest"
+
+
+def test_a_publisher_that_died_at_any_step_on_the_share_left_a_release_that_serves(
+    deaths: subprocess.Popen[str], figures: Table
+):
+    said_last, errors = deaths.communicate(timeout=900)
+    assert deaths.returncode == 0, errors[-3000:]
+    found = json.loads(said_last)
+    assert found.keys() == {"stage", "activate", "rollback", "prune", "discard"}
+    assert min(found.values()) > 5
+    figures.add("steps at which a publisher died, over NFS", sum(found.values()))
 
 
 def test_status_names_what_serves(hosts: Hosts):
