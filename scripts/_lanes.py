@@ -1,4 +1,4 @@
-"""Commands side by side in lanes: one after the other in each, all ended by the first failure."""
+"""Commands side by side in lanes: one after the other in each, all ended by the first failure unless asked to go on."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Lanes:
     lanes: t.Mapping[str, t.Sequence[Step]]
     directory: Path
     write: t.Callable[[str], object] = sys.stdout.write
+    keep_going: bool = False  # a failure then ends nothing else
     done: list[Done] = field(default_factory=list)
     _running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -84,9 +85,9 @@ class Lanes:
                 del self._running[lane]
             self.done.append(Done(step.name, time.monotonic() - began, result))
             self._say(lane, f"== {step.name}: {result}")
-            if result == "FAILED":
+            if result == "FAILED" and not self.keep_going:
                 self.stop()
-            if result != "ok":
+            if result == "stopped" or (result == "FAILED" and not self.keep_going):
                 return
 
     def _start(self, lane: str, step: Step) -> subprocess.Popen[str] | None:

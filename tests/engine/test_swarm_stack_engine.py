@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker import waiting
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import STACK_LABEL
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import STACK_LABEL, TERMINAL
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner, Step
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.state import Options, State
@@ -320,8 +320,11 @@ def test_what_leaves_the_definition_is_removed_last_and_absent_removes_all(stack
     assert planned.result is not None
     assert gone.result is not None
     assert planned.result["actions"] == gone.result["actions"]
-    for kind in ("services", "networks", "secrets", "configs", "tasks"):
+    for kind in ("services", "networks", "secrets", "configs"):
         assert stack.exists(kind) == []
+    # The swarm forgets a task some time after its end.
+    tasks = stack.engine.get("/tasks", {"filters": {"label": [f"{STACK_LABEL}={stack.name}"]}})
+    assert [task for task in tasks if task["Status"]["State"] not in TERMINAL] == []
     again = stack.remove()
     assert again.result is not None
     assert again.result["changed"] is False

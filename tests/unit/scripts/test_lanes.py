@@ -53,6 +53,20 @@ def test_the_first_failure_ends_the_other_lane_which_cleans_up_and_starts_nothin
     assert time.monotonic() - began < 50
 
 
+def test_asked_to_go_on_a_failure_ends_nothing_else_and_is_told_all_the_same(tmp_path: Path):
+    lanes = Lanes(
+        {
+            "a": (Step("fails", python("raise SystemExit(3)")), Step("next", python("pass"))),
+            "b": (Step("b", python("")),),
+        },
+        tmp_path,
+        lambda _text: None,
+        keep_going=True,
+    )
+    assert not lanes.run()
+    assert {(done.name, done.result) for done in lanes.done} == {("fails", "FAILED"), ("next", "ok"), ("b", "ok")}
+
+
 def test_what_a_step_left_running_does_not_hold_its_lane(tmp_path: Path):
     leaves = "import subprocess,sys; subprocess.Popen([sys.executable,'-c','import time; time.sleep(40)'])"
     lanes = Lanes({"a": (Step("leaves", python(leaves)),)}, tmp_path, lambda _text: None)
