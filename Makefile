@@ -34,7 +34,7 @@ docs: dev ## Generate role and module pages from their specifications
 	scripts/docs
 
 lock: dev ## Pin the development requirements again
-	for name in controller dev; do \
+	for name in controller dev doubles; do \
 	  $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --upgrade requirements/$$name.in -o requirements/$$name.txt; done
 

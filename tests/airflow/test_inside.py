@@ -6,12 +6,14 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "roles/airflow_image/files/locks/airflow-3.3.2.txt"
+DOUBLES = ROOT / "requirements/doubles.txt"
 UV = ROOT / ".venv/bin/uv"
 #: What the lock is made for. Source: its header and scripts/lock_image.
 MINORS = (13, 12, 14)
@@ -52,8 +54,26 @@ def _python() -> Path:
     return made / "bin/python"
 
 
-def test_everything_inside_passes_with_the_airflow_of_the_image(python: Path) -> None:
+@pytest.fixture(name="s3_server", scope="session")
+def _s3_server() -> Path:
+    """The program of an S3 server, in an environment of its own: it does not agree with Airflow's libraries."""
+    made = ROOT / ".cache" / f"doubles-{hashlib.sha256(DOUBLES.read_bytes()).hexdigest()[:12]}"
+    with (made.parent / "doubles.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        if not (made / "complete").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            for command in (
+                ["venv", "--quiet", "--python", sys.executable, str(made)],
+                ["pip", "install", "--quiet", "--python", str(made / "bin/python"), "-r", str(DOUBLES)],
+            ):
+                subprocess.run([str(UV), *command], check=True)
+            (made / "complete").touch()
+    return made / "bin/moto_server"
+
+
+def test_everything_inside_passes_with_the_airflow_of_the_image(python: Path, s3_server: Path) -> None:
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests/airflow/inside"]
-    ran = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    environ = {**os.environ, "FLOWSTEAD_TEST_S3_SERVER": str(s3_server)}
+    ran = subprocess.run(command, cwd=ROOT, env=environ, check=False, capture_output=True, text=True)
     print(ran.stdout[-20000:])
     assert ran.returncode == 0, f"{ran.stdout[-20000:]}\n{ran.stderr[-5000:]}"

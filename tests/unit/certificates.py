@@ -60,11 +60,21 @@ def _certificate(
         .not_valid_before(now - datetime.timedelta(days=2))
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        # Python 3.13 takes no certificate without these.
+        .add_extension(_usage(authority=issuer is None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
     if names:
         alternatives = [_alternative(one) for one in names]
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _usage(authority: bool) -> x509.KeyUsage:
+    nothing = dict.fromkeys(("content_commitment", "data_encipherment", "encipher_only", "decipher_only"), False)
+    both = {"key_encipherment": False, "key_agreement": not authority, "digital_signature": True}
+    return x509.KeyUsage(**nothing, **both, key_cert_sign=authority, crl_sign=authority)
 
 
 def _alternative(name: str) -> x509.GeneralName:

@@ -12,7 +12,6 @@ airflow/secrets/local_filesystem.py for the file with connections.
 
 from __future__ import annotations
 
-import json
 import typing as t
 from dataclasses import dataclass, field
 
@@ -38,9 +37,6 @@ KEYS = {
     "git": ("git",),
     "s3": ("s3",),
 }
-#: File below /run/secrets. Airflow knows the format by the end of the name.
-_CONNECTIONS = "bundle_connections"
-_FORMAT = ".json"
 
 
 @dataclass(frozen=True)
@@ -143,32 +139,6 @@ def _connection_id(bundle: str) -> str:
     return f"bundle_{bundle}"
 
 
-def connections_secret(bundles: t.Sequence[Bundle], visible: t.Sequence[Bundle], reader: str) -> tuple[str, str] | None:
-    """The secret with the connections of the bundles that a component sees, or None when they need none.
-
-    Args:
-        bundles: all bundles of the platform.
-        visible: those that the component sees.
-        reader: a name that no other reader with other bundles has.
-
-    Returns:
-        Name of the secret, which is its file's name as well, and its content.
-    """
-    seen = _connections(visible)
-    if not seen:
-        return None
-    name = _CONNECTIONS if seen == _connections(bundles) else f"{_CONNECTIONS}_{reader}"
-    return name + _FORMAT, json.dumps(seen, sort_keys=True)
-
-
-def _connections(bundles: t.Sequence[Bundle]) -> dict[str, t.Any]:
+def connections(bundles: t.Sequence[Bundle]) -> dict[str, t.Any]:
+    """Airflow's connections with the logins of bundles, by ID."""
     return {_connection_id(bundle.name): bundle.connection for bundle in bundles if bundle.connection}
-
-
-def connection_options(component: str, name: str) -> dict[tuple[str, str], str]:
-    """Options by which a component finds the connections of its bundles in a secret's file."""
-    section, backend = ("workers", "secrets_backend") if component == "worker" else ("secrets", "backend")
-    return {
-        (section, backend): "airflow.secrets.local_filesystem.LocalFilesystemBackend",
-        (section, f"{backend}_kwargs"): json.dumps({"connections_file_path": f"/run/secrets/{name}"}),
-    }

@@ -14,6 +14,7 @@ import re
 import typing as t
 from urllib.parse import urlsplit
 
+from .checks_buckets import check_buckets
 from .problems import describe, show
 from .sizes import check_range
 from .spec import SpecReader
@@ -27,6 +28,8 @@ _STOCK = (
     ("logging", "remote_logging"),
     ("logging", "remote_base_log_folder"),
     ("logging", "remote_log_conn_id"),
+    ("logging", "encrypt_s3_logs"),
+    ("logging", "google_key_path"),
     ("logging", "delete_local_logs"),
     ("logging", "dag_processor_child_process_log_directory"),
 )
@@ -41,14 +44,17 @@ def check_logs(reader: SpecReader, values: Values, given: Values) -> None:
     check_range(reader, "airflow_logs.local.days", local.get("days"), 0, 3650)
     check_range(reader, "airflow_logs.local.mb", local.get("mb"), 64, 2**24)
     check_range(reader, "airflow_logs.sweep_seconds", logs.get("sweep_seconds"), 5, 86400)
-    splunk = (logs.get("tasks") or {}).get("splunk") or {}
+    tasks = logs.get("tasks") or {}
+    splunk = tasks.get("splunk") or {}
     written = _written(given)
-    if not splunk.get("url"):
-        if written:
-            fix = "Set it to the collector, for example https://splunk.example.com:8088, or remove the sink"
-            reader.add(f"{_SPLUNK}.url", "not set", f"{', '.join(written)} say that Splunk is a sink", fix)
+    if splunk.get("url"):
+        _check_splunk(reader, splunk, values)
+    elif written:
+        fix = "Set it to the collector, for example https://splunk.example.com:8088, or remove the sink"
+        reader.add(f"{_SPLUNK}.url", "not set", f"{', '.join(written)} say that Splunk is a sink", fix)
+    bucket = check_buckets(reader, tasks, values)
+    if not (splunk.get("url") or bucket):
         return
-    _check_splunk(reader, splunk, values)
     for section, option in _STOCK:
         settings = (values["airflow_config"] or {}).get(section)
         value = settings.get(option) if isinstance(settings, t.Mapping) else None

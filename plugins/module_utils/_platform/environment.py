@@ -15,12 +15,14 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
-from . import logs
-from .bundles import Bundle, connection_options, connections_secret, local_entry
+from . import buckets, logs
+from .bundles import Bundle, connections, local_entry
 from .checks_bundles import CANARY_BUNDLE
+from .connections import connection_options, connections_secret
 from .options import variable_name
+from .places import ca_path
 from .platform import Platform, Worker
-from .urls import broker_url, ca_path, postgres_url
+from .urls import broker_url, postgres_url
 
 API_PORT = 8080
 LOGS = "/opt/airflow/logs"
@@ -32,6 +34,7 @@ _EVERYBODY = _DATABASE_USERS | _BROKER_USERS
 _JOBS = frozenset({"migrate", "init"})
 #: They read DAG files; everybody else only knows that there are bundles.
 _READS_BUNDLES = frozenset({"dag-processor", "triggerer", "worker"})
+_READS_CONNECTIONS = _READS_BUNDLES | logs.WRITERS | logs.READERS | {logs.SWEEPER}
 
 #: Sections that only some components read; every other section goes to all that run on. A setting then restarts
 #: only what it concerns.
@@ -97,17 +100,17 @@ def secrets(platform: Platform, component: str, worker: Worker | None = None) ->
     """Names of the secrets of a component (``worker`` for any worker, with its group)."""
     names = [secret.name for secret in SECRETS if component in secret.components]
     names += logs.secrets(platform.logs, component)
-    connections = _connections(platform, component, worker)
-    return (*names, connections[0]) if connections else tuple(names)
+    found = _connections(platform, component, worker)
+    return (*names, found[0]) if found else tuple(names)
 
 
 def secret_data(platform: Platform) -> dict[str, str]:
     """What each secret holds, without a newline at the end: Airflow would make it part of the key."""
-    readers: list[tuple[str, Worker | None]] = [("dag-processor", None)]
-    readers.extend(("worker", worker) for worker in platform.workers)
-    connections = [_connections(platform, component, worker) for component, worker in readers]
+    readers: list[tuple[str, Worker | None]] = [("worker", worker) for worker in platform.workers]
+    readers.extend((component, None) for component in sorted(_READS_CONNECTIONS - {"worker"}))
+    found = [_connections(platform, component, worker) for component, worker in readers]
     return {
-        **dict(item for item in connections if item),
+        **dict(item for item in found if item),
         **logs.secret_data(platform.logs),
         "database_url": postgres_url(platform.database, "database_ca"),
         "result_backend_url": "db+" + postgres_url(platform.result_backend, "result_backend_ca"),
@@ -131,7 +134,7 @@ def config_data(platform: Platform) -> dict[str, str]:
     }
     found = {name: pem.strip() + "\n" for name, pem in certificates.items() if pem}
     if platform.logs.splunk:
-        found[logs.SETTINGS] = logs.settings(platform.logs, platform.environment, ca_path)
+        found[logs.SETTINGS] = logs.settings(platform.logs, platform.environment)
     return found
 
 
@@ -153,11 +156,12 @@ def visible_bundles(platform: Platform, worker: Worker | None = None) -> tuple[B
 
 
 def _connections(platform: Platform, component: str, worker: Worker | None) -> tuple[str, str] | None:
-    """Name and content of the secret with logins of Git and S3, for those who read bundles from there."""
-    if component not in _READS_BUNDLES:
-        return None
-    reader = worker.name if worker else component
-    return connections_secret(platform.bundles, visible_bundles(platform, worker), reader)
+    """Name and content of the secret with a component's logins of Git, S3 and GCS, or None."""
+    seen = logs.connections(platform.logs, component)
+    if component in _READS_BUNDLES:
+        seen.update(connections(visible_bundles(platform, worker)))
+    everything = {**connections(platform.bundles), **logs.connections(platform.logs, "worker")}
+    return connections_secret(everything, seen, f"worker-{worker.name}" if worker else component)
 
 
 def execution_api_url(platform: Platform) -> str:
@@ -186,6 +190,16 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
                 variables[f"{variable_name(*name)}_CMD"] = f"cat /run/secrets/{secret.name}"
     variables.update(_outside_airflow(platform, component, worker))
     return dict(sorted(variables.items()))
+
+
+def sweeper_environment(platform: Platform) -> dict[str, str]:
+    """The environment of the log sweeper, which loads no more of Airflow than the archive needs."""
+    found = _connections(platform, logs.SWEEPER, None)
+    options = connection_options(logs.SWEEPER, found[0]) if found else {}
+    if platform.logs.bucket:
+        options.update(buckets.options(platform.logs.bucket, alone=False))
+    variables = {variable_name(*name): value for name, value in options.items()}
+    return dict(sorted({**variables, **logs.variables(platform.logs, logs.SWEEPER)}.items()))
 
 
 def _reads(component: str, section: str) -> bool:
@@ -218,9 +232,9 @@ def _owned(platform: Platform, component: str, worker: Worker | None) -> dict[tu
     if component in _BROKER_USERS:
         options.update(_broker_options(platform))
     options.update(logs.options(platform.logs, component, LOGS))
-    connections = _connections(platform, component, worker)
-    if connections:
-        options.update(connection_options(component, connections[0]))
+    found = _connections(platform, component, worker)
+    if found:
+        options.update(connection_options(component, found[0]))
     return options
 
 

@@ -14,6 +14,10 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+from . import buckets
+from .buckets import Bucket, build_bucket
+from .places import ca_path
+
 #: Where containers find the settings, and the variables that name them and the node.
 SETTINGS_PATH = "/etc/flowstead/task_logs.json"
 SETTINGS_VARIABLE = "FLOWSTEAD_TASK_LOGS"
@@ -36,6 +40,7 @@ CONFIG_USERS = {
     SETTINGS: _USERS | {SWEEPER},
     "splunk_hec_ca": WRITERS | {SWEEPER},
     "splunk_search_ca": READERS,
+    buckets.CA: WRITERS | READERS | {SWEEPER},
 }
 
 
@@ -62,9 +67,14 @@ class Splunk:
 
 @dataclass(frozen=True)
 class Logs:
-    """Sinks of task logs, and for how long delivered files stay on the nodes."""
+    """Sinks of task logs, and for how long delivered files stay on the nodes.
+
+    Attributes:
+        bucket: alone, in Airflow's own hands; beside Splunk the archive, which the runtime fills.
+    """
 
     splunk: Splunk | None = None
+    bucket: Bucket | None = None
     local_days: float = 14
     local_mb: int = 10240
     sweep_seconds: int = 60
@@ -72,9 +82,14 @@ class Logs:
 
 def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
     """From checked values of airflow_logs."""
-    splunk = dict(values["tasks"]["splunk"])
-    local = values["local"]
-    kept = {"local_days": local["days"], "local_mb": local["mb"], "sweep_seconds": values["sweep_seconds"]}
+    tasks, local = values["tasks"], values["local"]
+    splunk = dict(tasks["splunk"])
+    kept = {
+        "bucket": build_bucket(tasks["s3"], tasks["gcs"]),
+        "local_days": local["days"],
+        "local_mb": local["mb"],
+        "sweep_seconds": values["sweep_seconds"],
+    }
     if not splunk["url"]:
         return Logs(**kept)
     splunk["search_ca_certificate"] = splunk["search_ca_certificate"] or splunk["ca_certificate"]
@@ -86,9 +101,12 @@ def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
 
 def options(logs: Logs, component: str, folder: str) -> dict[tuple[str, str], str]:
     """Airflow's options of a component; folder is where log files are."""
-    if not logs.splunk or component not in _USERS:
+    if component not in _USERS:
         return {}
-    found = {("logging", "logging_config_class"): _CLASS, ("logging", "remote_logging"): "False"}
+    found = buckets.options(logs.bucket, alone=not logs.splunk) if logs.bucket else {}
+    if not logs.splunk:
+        return found
+    found.update({("logging", "logging_config_class"): _CLASS, ("logging", "remote_logging"): "False"})
     if component == "dag-processor":
         # An option of its own; files elsewhere are not followed.
         found["logging", "dag_processor_child_process_log_directory"] = f"{folder}/dag_processor"
@@ -108,6 +126,16 @@ def secrets(logs: Logs, component: str) -> tuple[str, ...]:
     return (*names, SEARCH_TOKEN) if component in READERS and logs.splunk.search_url else names
 
 
+def connections(logs: Logs, component: str) -> dict[str, t.Any]:
+    """Airflow's connections that a component needs for logs, by ID."""
+    bucket = logs.bucket
+    if not bucket or not bucket.connection:
+        return {}
+    # Airflow's own classes upload where tasks and triggers run; the runtime also does what the dag-processor writes.
+    users = WRITERS | READERS | {SWEEPER} if logs.splunk else (WRITERS | READERS) - {"dag-processor"}
+    return {bucket.connection_id: dict(bucket.connection)} if component in users else {}
+
+
 def secret_data(logs: Logs) -> dict[str, str]:
     """What the tokens are."""
     if not logs.splunk:
@@ -117,22 +145,20 @@ def secret_data(logs: Logs) -> dict[str, str]:
 
 
 def certificates(logs: Logs) -> dict[str, str | None]:
-    """Authorities of Splunk's two doors, by name of the config."""
+    """Authorities of Splunk's two doors and of the bucket, by name of the config."""
     splunk = logs.splunk
+    found = {buckets.CA: logs.bucket.ca_certificate} if logs.bucket else {}
     if not splunk:
-        return {}
+        return found
     return {
+        **found,
         "splunk_hec_ca": splunk.ca_certificate,
         "splunk_search_ca": splunk.search_ca_certificate if splunk.search_url else None,
     }
 
 
-def settings(logs: Logs, environment: str, ca_path: t.Callable[[str], str]) -> str:
-    """The settings' file, the same on all nodes; no secret.
-
-    Args:
-        ca_path: where a container sees a certificate, by its config's name.
-    """
+def settings(logs: Logs, environment: str) -> str:
+    """The settings' file, the same on all nodes; no secret."""
     splunk = logs.splunk
     if not splunk:
         return ""
@@ -150,4 +176,7 @@ def settings(logs: Logs, environment: str, ca_path: t.Callable[[str], str]) -> s
             "token_file": f"/run/secrets/{SEARCH_TOKEN}",
             **({"ca_file": ca_path("splunk_search_ca")} if given["splunk_search_ca"] else {}),
         }
+    if logs.bucket:
+        archive = {"url": logs.bucket.url, "connection": logs.bucket.connection_id}
+        document["archive"] = {name: value for name, value in archive.items() if value}
     return json.dumps(document, indent=1, sort_keys=True) + "\n"

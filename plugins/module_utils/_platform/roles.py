@@ -87,7 +87,21 @@ def check_image(variables: t.Mapping[str, t.Any], options: t.Mapping[str, Option
             f"or set {name}.source to existing and {name}.reference to an image in a registry"
         )
         found.add(f"{name}.push", show(image["push"]), problem, fix)
+    _check_google(found, image, variables.get("airflow_logs"))
     return found.problems
+
+
+def _check_google(reader: SpecReader, image: t.Mapping[str, t.Any], logs: object) -> None:
+    """The shipped lock has no provider for Google Cloud, and Airflow does not start without it."""
+    for key in ("tasks", "gcs", "url"):
+        logs = logs.get(key) if isinstance(logs, t.Mapping) else None
+    wanted = re.compile(r"apache-airflow-providers-google(?![\w-])", re.IGNORECASE)
+    if not logs or image["source"] != "bootstrap" or image["lock"]:
+        return
+    if not any(wanted.match(line.strip()) for line in image["requirements"]):
+        problem = "airflow_logs.tasks.gcs needs apache-airflow-providers-google, which the image would not have"
+        fix = "Add it with its version, for example apache-airflow-providers-google==22.8.0"
+        reader.add("airflow_image.requirements", show(image["requirements"]), problem, fix)
 
 
 def _check_login(reader: SpecReader, login: object, path: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from . import logs
 from .bundles import BUNDLES, Bundle
-from .environment import API_PORT, LOGS, configs, environment, secrets, visible_bundles
+from .environment import API_PORT, LOGS, configs, environment, secrets, sweeper_environment, visible_bundles
 from .platform import Component, Platform, Worker
 
 #: The user and group of the image's Airflow.
@@ -292,8 +292,8 @@ def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
             component=name,
             image=image,
             command=(*command, "--logs", LOGS),
-            environment=logs.variables(platform.logs, name),
-            secrets=logs.secrets(platform.logs, name),
+            environment=sweeper_environment(platform),
+            secrets=secrets(platform, name),
             files=_files(platform, name),
             order=3,
             stop_grace=30,

@@ -110,6 +110,7 @@ _CONVERT: dict[str, t.Callable[[object], t.Any]] = {
     "bool": _boolean,
     "dict": _dictionary,
     "list": _list,
+    "raw": lambda value: value,  # whoever reads it checks it
 }
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from .places import ca_path
 from .platform import Broker, Postgres
 
-#: Where containers find the certificates of an authority; the file is called after the config.
-CA_DIRECTORY = "/opt/flowstead/ca"
 #: The authorities that Debian's package ca-certificates installs, in the image.
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -26,11 +25,6 @@ _KEEPALIVE = {
     "keepalives_interval": "10",
     "keepalives_count": "5",
 }
-
-
-def ca_path(name: str) -> str:
-    """The file of a CA config in a container."""
-    return f"{CA_DIRECTORY}/{name}.pem"
 
 
 def _address(host: str, port: int) -> str:

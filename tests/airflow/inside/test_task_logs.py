@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,94 +12,38 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import supervise
 from conftest import HOME, RUNTIME
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "molecule" / "doubles"))
 
 from splunk_double import Reader, SplunkDouble, Token
+from worker import LINES, Worker
 
-LINES = 3000
 
-
-class Worker:
-    """The program of supervise.py, with task logs configured as the platform configures them."""
-
-    def __init__(self, root: Path, splunk: SplunkDouble, run: str) -> None:
-        self.run_id = run
-        self.logs = root / "logs"
-        self.release = root / "release"
-        dags = root / "dags"
-        dags.mkdir()
-        text = supervise.DAG.replace("RELEASE", repr(str(self.release))).replace("LINES", str(LINES))
-        (dags / "dag.py").write_text(text)
-        for name in ("hec", "search"):
-            (root / name).write_text(f"{name}-token")
-        given = {
-            "environment": "test",
-            "hec": {
-                "url": splunk.hec_url,
-                "token_file": str(root / "hec"),
-                "batch_seconds": 0.2,
-                "timeout_seconds": 5,
-            },
-            "search": {"url": splunk.search_url, "token_file": str(root / "search")},
-            "indexes": {"default": "airflow", "by_bundle": {"sales": "airflow_sales"}},
-        }
-        (root / "task_logs.json").write_text(json.dumps(given))
-        bundle = {
-            "name": "sales",
-            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-            "kwargs": {"path": str(dags)},
-        }
-        self.environ = {
-            **os.environ,
-            "FLOWSTEAD_TASK_LOGS": str(root / "task_logs.json"),
-            "FLOWSTEAD_NODE": "node1",
-            "FLOWSTEAD_TEST_RUN": run,
-            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs),
-            # Of its own, not derived from the base; below it, or nobody follows these files.
-            "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.logs / "dag_processor"),
-            "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "flowstead_airflow.task_logs.logging_config.LOGGING_CONFIG",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-        }
-        self._errors = (root / "errors").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(supervise.__file__)), str(dags)],
-            env=self.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            start_new_session=True,
-        )
-        self.answer()
-
-    def tell(self, verb: str, task: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps({verb: task}) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> dict[str, t.Any]:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            pytest.fail(self._errors.read()[-8000:])
-        return t.cast("dict[str, t.Any]", json.loads(line))
-
-    def do(self, verb: str, task: str) -> dict[str, t.Any]:
-        self.tell(verb, task)
-        return self.answer()
-
-    def path(self, task: str) -> Path:
-        return self.logs / f"dag_id=chatty/run_id=manual__{self.run_id}/task_id={task}/attempt=1.log"
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._errors.close()
+def splunk_worker(root: Path, splunk: SplunkDouble, run: str) -> Worker:
+    """A worker whose logs go to Splunk, as the platform configures it."""
+    for name in ("hec", "search"):
+        (root / name).write_text(f"{name}-token")
+    given = {
+        "environment": "test",
+        "hec": {
+            "url": splunk.hec_url,
+            "token_file": str(root / "hec"),
+            "batch_seconds": 0.2,
+            "timeout_seconds": 5,
+        },
+        "search": {"url": splunk.search_url, "token_file": str(root / "search")},
+        "indexes": {"default": "airflow", "by_bundle": {"sales": "airflow_sales"}},
+    }
+    (root / "task_logs.json").write_text(json.dumps(given))
+    environ = {
+        "FLOWSTEAD_TASK_LOGS": str(root / "task_logs.json"),
+        "FLOWSTEAD_NODE": "node1",
+        # Of its own, not derived from the base; below it, or nobody follows these files.
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(root / "logs" / "dag_processor"),
+        "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "flowstead_airflow.task_logs.logging_config.LOGGING_CONFIG",
+    }
+    return Worker(root, run, environ)
 
 
 @pytest.fixture(name="splunk", scope="module")
@@ -116,7 +59,7 @@ def _splunk() -> t.Iterator[SplunkDouble]:
 
 @pytest.fixture(name="worker", scope="module")
 def _worker(splunk: SplunkDouble, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Worker]:
-    worker = Worker(tmp_path_factory.mktemp("worker"), splunk, "1")
+    worker = splunk_worker(tmp_path_factory.mktemp("worker"), splunk, "1")
     yield worker
     worker.end()
 
@@ -217,7 +160,7 @@ def sweep(worker: Worker) -> dict[str, t.Any]:
 
 
 def test_kill_9_of_supervisor_and_task_loses_no_line(splunk: SplunkDouble, tmp_path: Path) -> None:
-    worker = Worker(tmp_path, splunk, "2")
+    worker = splunk_worker(tmp_path, splunk, "2")
     try:
         worker.tell("run", "endless")
         until(lambda: len(sent(splunk, worker, "endless")) > 2000, "no lines while the task runs")

@@ -102,7 +102,7 @@ def test_git_and_s3_get_their_places_as_arguments_and_their_logins_as_connection
         "aws_conn_id": "bundle_lake",
         "refresh_interval": 30,
     }
-    assert json.loads(secret_data(one)["bundle_connections.json"]) == {
+    assert json.loads(secret_data(one)["connections.json"]) == {
         "bundle_reports": {
             "conn_type": "git",
             "host": "https://git.example.com/reports.git",
@@ -122,12 +122,12 @@ def test_logins_of_bundles_are_in_no_environment_and_only_with_those_who_read_th
     found = by_name(platform(GIT, S3))
 
     assert not [service.name for service in found.values() if "hidden" in json.dumps(dict(service.environment))]
-    assert {name for name, service in found.items() if "bundle_connections.json" in service.secrets} == {
+    assert {name for name, service in found.items() if "connections.json" in service.secrets} == {
         "dag-processor",
         "triggerer",
         "worker-default",
     }
-    path = '{"connections_file_path": "/run/secrets/bundle_connections.json"}'
+    path = '{"connections_file_path": "/run/secrets/connections.json"}'
     assert found["dag-processor"].environment["AIRFLOW__SECRETS__BACKEND_KWARGS"] == path
     assert found["worker-default"].environment["AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS"] == path
     assert "AIRFLOW__SECRETS__BACKEND" not in found["worker-default"].environment
@@ -147,7 +147,7 @@ def test_workers_get_the_logins_of_their_own_bundles_only() -> None:
         return [
             connection
             for secret in found[name].secrets
-            if secret.startswith("bundle_connections")
+            if secret.startswith("connections")
             for connection in json.loads(data[secret])
         ]
 
@@ -161,7 +161,7 @@ def test_a_private_key_ends_with_a_newline_as_ssh_wants_it() -> None:
     git = {"repository": "git@git.example.com:x.git", "ref": "main", "private_key": KEY}
     one = platform({"name": "x", "delivery": "git", "git": git})
 
-    key = json.loads(secret_data(one)["bundle_connections.json"])["bundle_x"]["extra"]["private_key"]
+    key = json.loads(secret_data(one)["connections.json"])["bundle_x"]["extra"]["private_key"]
     assert key == KEY + "\n"
 
 
@@ -170,7 +170,7 @@ def test_a_connection_that_exists_already_is_only_named() -> None:
     one = platform({"name": "x", "delivery": "git", "git": git})
 
     assert entries(by_name(one)["worker-default"])["x"]["kwargs"]["git_conn_id"] == "my_git"
-    assert not [name for name in secret_data(one) if name.startswith("bundle_connections")]
+    assert not [name for name in secret_data(one) if name.startswith("connections")]
     assert "AIRFLOW__SECRETS__BACKEND" not in by_name(one)["dag-processor"].environment
 
 

@@ -186,3 +186,186 @@ def test_what_runs_on_each_host_needs_its_memory_on_each() -> None:
         less = requirements(without, services(without, "image"), hosts)
         assert more["memory_mb"] - less["memory_mb"] == 32
         assert more["memory_total_mb"] - less["memory_total_mb"] == 32 * hosts
+
+
+# --- buckets ------------------------------------------------------------------------------------------------------
+
+S3: dict[str, t.Any] = {
+    "url": "s3://logs.example.com/airflow/",
+    "access_key_id": "AKIA-TEST",
+    "secret_access_key": "hidden-key",
+    "region_name": "eu-central-1",
+    "endpoint_url": "https://s3.example.com:9000",
+    "ca_certificate": PEM,
+    "encrypt": True,
+}
+KEY = {"client_email": "logs@example.invalid", "private_key": "hidden-key", "project_id": "data"}
+GCS: dict[str, t.Any] = {"url": "gs://logs.example.com/airflow", "key": json.dumps(KEY), "project": "data"}
+
+
+def sinks(**tasks: t.Any) -> Platform:
+    return platform_of({"airflow_bundles": BUNDLES, "airflow_logs": {"tasks": tasks}})
+
+
+def sink_problems(tasks: dict[str, t.Any], **others: t.Any) -> dict[str, str]:
+    changes = {"airflow_bundles": BUNDLES, "airflow_logs": {"tasks": tasks}, **others}
+    return {problem.variable: problem.line() for problem in problems_of(changes)}
+
+
+def test_a_bucket_alone_is_in_airflows_own_hands() -> None:
+    one = sinks(s3=S3)
+    found = by_name(one)
+
+    told = {name for name, service in found.items() if "AIRFLOW__LOGGING__REMOTE_LOGGING" in service.environment}
+    assert told == {"api-server", "scheduler", "triggerer", "dag-processor", "worker-default"}
+    for name in told:
+        environment = found[name].environment
+        assert environment["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "True"
+        assert environment["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"] == "s3://logs.example.com/airflow"
+        assert environment["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "flowstead_logs"
+        assert environment["AIRFLOW__LOGGING__ENCRYPT_S3_LOGS"] == "True"
+        assert environment["AIRFLOW__LOGGING__DELETE_LOCAL_LOGS"] == "False"
+        assert "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS" not in environment
+        assert "FLOWSTEAD_TASK_LOGS" not in environment
+    assert "log-sweeper" not in found
+
+
+def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_else() -> None:
+    one = sinks(s3=S3)
+    found = by_name(one)
+
+    assert {name for name, service in found.items() if "connections.json" in service.secrets} == {
+        "api-server",
+        "triggerer",
+        "worker-default",
+    }
+    (connection,) = json.loads(secret_data(one)["connections.json"]).values()
+    assert connection == {
+        "conn_type": "aws",
+        "login": "AKIA-TEST",
+        "password": "hidden-key",
+        "extra": {
+            "region_name": "eu-central-1",
+            "endpoint_url": "https://s3.example.com:9000",
+            "verify": "/opt/flowstead/ca/logs_bucket_ca.pem",
+        },
+    }
+    server, worker = found["api-server"].environment, found["worker-default"].environment
+    assert "AIRFLOW__SECRETS__BACKEND" in server
+    assert "AIRFLOW__SECRETS__BACKEND" not in worker
+    assert "AIRFLOW__WORKERS__SECRETS_BACKEND" in worker
+    assert {"AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"} <= set(found["triggerer"].environment)
+    assert {name for name, service in found.items() if "logs_bucket_ca" in {file.name for file in service.files}} == {
+        "api-server",
+        "triggerer",
+        "dag-processor",
+        "worker-default",
+    }
+    assert "hidden" not in json.dumps([dict(service.environment) for service in found.values()])
+
+
+def test_a_role_of_the_hosts_needs_no_connection() -> None:
+    one = sinks(s3={"url": "s3://logs/airflow"})
+
+    assert not [name for name in secret_data(one) if name.startswith("connections")]
+    environment = by_name(one)["worker-default"].environment
+    assert "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID" not in environment
+    assert environment["AIRFLOW__LOGGING__ENCRYPT_S3_LOGS"] == "False"
+
+
+def test_a_connection_that_exists_is_named_and_brings_no_backend() -> None:
+    environment = by_name(sinks(s3={"url": "s3://logs/airflow", "connection_id": "ours"}))["worker-default"].environment
+
+    assert environment["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "ours"
+    assert "AIRFLOW__WORKERS__SECRETS_BACKEND" not in environment
+
+
+def test_beside_splunk_a_bucket_is_the_archive_of_the_runtime() -> None:
+    one = sinks(splunk=SPLUNK, s3=S3)
+    found = by_name(one)
+
+    settings = parse(json.loads(config_data(one)["task_logs"]), "node-1")
+    assert (settings.archive, settings.connection) == ("s3://logs.example.com/airflow", "flowstead_logs")
+    for name in (*WRITERS, "api-server"):
+        assert "connections.json" in found[name].secrets, name
+        assert found[name].environment["AIRFLOW__LOGGING__ENCRYPT_S3_LOGS"] == "True"
+        assert "logs_bucket_ca" in {file.name for file in found[name].files}
+    worker, sweeper = found["worker-default"].environment, found["log-sweeper"].environment
+    assert worker["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "False"
+    assert "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER" not in worker
+    assert sweeper["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "flowstead_logs"
+    assert "AIRFLOW__WORKERS__SECRETS_BACKEND" in sweeper
+
+
+def test_each_worker_group_sees_the_logs_login_beside_its_own_bundles_and_no_others() -> None:
+    git = {"repository": "https://git.example.com/dags.git", "ref": "main", "password": "hidden-git"}
+    one = platform_of(
+        {
+            "airflow_bundles": [{"name": "sales"}, {"name": "finance", "delivery": "git", "git": git}],
+            "airflow_workers": [
+                {"name": "default", "queues": ["default"], "bundles": ["sales"]},
+                {"name": "finance", "queues": ["finance"], "bundles": ["finance"]},
+            ],
+            "airflow_logs": {"tasks": {"s3": S3}},
+        }
+    )
+    data, found = secret_data(one), by_name(one)
+
+    def seen(name: str) -> set[str]:
+        (secret,) = [secret for secret in found[name].secrets if secret.startswith("connections")]
+        return set(json.loads(data[secret]))
+
+    assert seen("worker-finance") == {"bundle_finance", "flowstead_logs"}
+    assert seen("worker-default") == seen("api-server") == {"flowstead_logs"}
+    assert seen("dag-processor") == {"bundle_finance"}
+
+
+@pytest.mark.parametrize("key", [json.dumps(KEY), KEY])
+def test_gcs_takes_a_key_file_as_text_or_as_a_document(key: t.Any) -> None:
+    one = sinks(gcs={**GCS, "key": key})
+
+    (connection,) = json.loads(secret_data(one)["connections.json"]).values()
+    assert connection["conn_type"] == "google_cloud_platform"
+    assert json.loads(connection["extra"]["keyfile_dict"]) == KEY
+    assert connection["extra"]["project"] == "data"
+    environment = by_name(one)["worker-default"].environment
+    assert environment["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"] == "gs://logs.example.com/airflow"
+    assert "AIRFLOW__LOGGING__ENCRYPT_S3_LOGS" not in environment
+
+
+def test_everything_that_is_wrong_with_buckets_is_told_at_once_and_no_secret_with_it() -> None:
+    place = "airflow_logs.tasks"
+    found = sink_problems(
+        {
+            "s3": {
+                "url": "s3://Logs/a//b",
+                "secret_access_key": "hidden-key",
+                "region_name": "Frankfurt",
+                "endpoint_url": "s3.example.com",
+                "ca_certificate": "/etc/ssl/ca.pem",
+                "connection_id": "ours",
+            },
+            "gcs": {"url": "s3://logs", "key": "hidden-key"},
+        },
+        airflow_config={"secrets": {"backend": "their.Backend"}, "logging": {"remote_log_conn_id": "x"}},
+    )
+
+    assert set(found) == {
+        place,
+        f"{place}.s3.url",
+        f"{place}.s3.access_key_id",
+        f"{place}.s3.secret_access_key",
+        f"{place}.s3.region_name",
+        f"{place}.s3.endpoint_url",
+        f"{place}.s3.ca_certificate",
+        f"{place}.gcs.url",
+        f"{place}.gcs.key",
+        "airflow_config.secrets.backend",
+        "airflow_config.logging.remote_log_conn_id",
+    }
+    assert "hidden" not in "".join(found.values())
+
+
+@pytest.mark.parametrize(("sink", "bucket"), [("s3", {"region_name": "eu-central-1"}), ("gcs", {"project": "data"})])
+def test_a_bucket_without_an_address_is_refused(sink: str, bucket: dict[str, t.Any]) -> None:
+    assert f"airflow_logs.tasks.{sink}.url" in sink_problems({sink: bucket})

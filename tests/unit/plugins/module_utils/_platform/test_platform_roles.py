@@ -137,6 +137,30 @@ def test_an_image_without_the_name_it_needs_is_refused_on_one_host(image: dict[s
     assert [problem.variable for problem in check_image({"airflow_image": image}, OPTIONS, 1)] == [where]
 
 
+GOOGLE = "apache-airflow-providers-google"
+
+
+@pytest.mark.parametrize(
+    ("image", "enough"),
+    [
+        ({}, False),
+        ({"requirements": [f"{GOOGLE}-cloud==1.0", "pandas==3.0.0"]}, False),
+        ({"requirements": [f"{GOOGLE}==22.8.0"]}, True),
+        ({"lock": "our-lock.txt"}, True),
+        ({"source": "official"}, True),
+        ({"source": "existing", "reference": "registry.example.com/airflow:1"}, True),
+    ],
+)
+def test_logs_in_google_cloud_need_its_provider_in_an_image_that_is_built_here(image: dict[str, t.Any], enough: bool):
+    variables = {"airflow_image": {"source": "bootstrap", **image}}
+    logs = {"tasks": {"gcs": {"url": "gs://logs/airflow"}}}
+
+    found = check_image({**variables, "airflow_logs": logs}, OPTIONS, 1)
+
+    assert [problem.variable for problem in found] == ([] if enough else ["airflow_image.requirements"])
+    assert check_image({**variables, "airflow_logs": {"tasks": {"s3": {"url": "s3://logs"}}}}, OPTIONS, 1) == []
+
+
 @pytest.mark.parametrize("password", ["CHANGE_ME", "", "registry-Pa55\n"])
 def test_a_password_of_the_registry_that_is_none_is_refused_without_showing_it(password: str) -> None:
     image = {"source": "existing", "reference": "registry.example.com/airflow:1"}

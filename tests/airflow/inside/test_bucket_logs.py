@@ -1,0 +1,141 @@
+"""Task logs in a bucket by Airflow's own S3 class, set up by the variables that the platform gives its components."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from s3_server import REGION, S3Server
+from worker import LINES, Worker
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [
+    str(ROOT / place) for place in ("collections", "tests/unit/plugins/module_utils/_platform", "molecule/doubles")
+]
+
+from ansible_collections.flowstead.airflow.plugins.module_utils._platform.environment import config_data, secret_data
+from ansible_collections.flowstead.airflow.plugins.module_utils._platform.platform import Platform
+from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import services
+from platform_samples import platform_of
+from splunk_double import SplunkDouble, Token
+
+BUCKET, PREFIX = "logs.example.com", "airflow"
+
+
+@pytest.fixture(name="splunk")
+def _splunk() -> t.Iterator[SplunkDouble]:
+    with SplunkDouble(indexes=["airflow"], tokens=[Token("hec-token", indexes=["airflow"], index="airflow")]) as splunk:
+        yield splunk
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3") / "server", BUCKET, PREFIX)
+    yield server
+    server.close()
+
+
+class Told:
+    """What the platform tells its components; what it gives them as files is below ``root``."""
+
+    def __init__(self, root: Path, server: S3Server, splunk: SplunkDouble | None = None) -> None:
+        self.root, self._server, self._splunk = root, server, splunk
+        self._platform = self._describe(server.key)
+        self.give(server.key)
+        for name, text in config_data(self._platform).items():
+            (root / f"{name}.json").write_text(self._here(text))
+
+    def give(self, key: dict[str, str]) -> None:
+        """Give all components this access key."""
+        for name, content in secret_data(self._describe(key)).items():
+            if name.startswith(("connections", "splunk")):
+                (self.root / name).write_text(self._here(content))
+
+    def environ(self, *components: str) -> dict[str, str]:
+        """The part of these components' environment that logs are about."""
+        kept = ("AIRFLOW__LOGGING__", "AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS", "FLOWSTEAD_TASK_LOGS")
+        found = {
+            name: self._here(value)
+            for service in services(self._platform, "image")
+            if service.component in components
+            for name, value in service.environment.items()
+            if name.startswith(kept) and name != "AIRFLOW__LOGGING__BASE_LOG_FOLDER"
+        }
+        return {**found, "FLOWSTEAD_NODE": "node1"}
+
+    def _describe(self, key: dict[str, str]) -> Platform:
+        bucket = {
+            "url": f"s3://{BUCKET}/{PREFIX}",
+            "access_key_id": key["aws_access_key_id"],
+            "secret_access_key": key["aws_secret_access_key"],
+            "region_name": REGION,
+            "endpoint_url": self._server.url,
+            "ca_certificate": self._server.authority.read_text(),
+            "encrypt": True,
+        }
+        tasks: dict[str, t.Any] = {"s3": bucket}
+        if self._splunk:
+            tasks["splunk"] = {"url": self._splunk.hec_url, "token": "hec-token", "index": "airflow"}
+        return platform_of({"airflow_logs": {"tasks": tasks}})
+
+    def _here(self, text: str) -> str:
+        places = {
+            "/opt/flowstead/ca/logs_bucket_ca.pem": str(self._server.authority),
+            "/run/secrets": str(self.root),
+            "/etc/flowstead": str(self.root),
+            "/opt/airflow/logs": str(self.root / "logs"),
+        }
+        for place, here in places.items():
+            text = text.replace(place, here)
+        return text
+
+
+def test_a_tasks_log_is_in_the_bucket_at_its_end_and_comes_back_without_the_file(
+    server: S3Server, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path, "s3", Told(tmp_path, server).environ("worker", "api-server"))
+    try:
+        assert worker.do("run", "quick")["state"] == "success"
+        key = f"{PREFIX}/{worker.path('quick').relative_to(worker.logs)}"
+        lines = [json.loads(line)["event"] for line in server.objects()[key].splitlines()]
+        assert [line for line in lines if line.startswith("line ")] == [f"line {number}" for number in range(LINES)]
+        assert worker.path("quick").read_text() == "", "Airflow's class empties what it has uploaded"
+        assert server.encryption(key) == "AES256"
+        worker.path("quick").unlink()  # another host
+        read = worker.do("read", "quick")
+        assert any(f"s3://{BUCKET}/{key}" in source for source in read["sources"])
+        assert len([line for line in read["lines"] if line.startswith("line ")]) == LINES
+    finally:
+        worker.end()
+
+
+def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills_it_later(
+    server: S3Server, splunk: SplunkDouble, tmp_path: Path
+) -> None:
+    before = server.objects()
+    told = Told(tmp_path, server, splunk)
+    told.give(server.stranger)
+    worker = Worker(tmp_path, "denied", told.environ("worker", "api-server"))
+    try:
+        assert worker.do("run", "quick")["state"] == "success"
+    finally:
+        worker.end()
+    written = worker.path("quick").read_text()
+    assert written.count('"event":"line ') == LINES
+    assert [event["raw"] for event in splunk.events] == written.splitlines()
+    assert server.objects() == before
+    environ = {**worker.environ, **told.environ("log-sweeper")}
+    command = [sys.executable, "-m", "flowstead_airflow.task_logs", "sweep", "--once", "--logs", str(worker.logs)]
+    denied = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+    assert denied.returncode == 1
+    assert server.objects() == before
+    told.give(server.key)  # a person has put it right
+    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    key = f"{PREFIX}/{worker.path('quick').relative_to(worker.logs)}"
+    assert server.objects()[key] == worker.path("quick").read_text() == written
+    assert len(splunk.events) == len(written.splitlines()), "Splunk gets nothing twice"
