@@ -6,8 +6,7 @@
 PRIVATE to the collection. Pure.
 
 Sources: airflow/dag_processing/bundles of apache-airflow-core 3.3.2, providers/git/bundles/git.py and hooks/git.py of
-apache-airflow-providers-git 1.0.1, providers/amazon/aws/bundles/s3.py of -amazon 9.39.0, and
-airflow/secrets/local_filesystem.py for the file with connections.
+apache-airflow-providers-git 1.0.1, providers/amazon/aws/bundles/s3.py of -amazon 9.39.0.
 """
 
 from __future__ import annotations
