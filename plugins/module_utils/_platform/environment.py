@@ -34,7 +34,7 @@ _EVERYBODY = _DATABASE_USERS | _BROKER_USERS
 _JOBS = frozenset({"migrate", "init"})
 #: They read DAG files; everybody else only knows that there are bundles.
 _READS_BUNDLES = frozenset({"dag-processor", "triggerer", "worker"})
-_READS_CONNECTIONS = _READS_BUNDLES | logs.WRITERS | logs.READERS | {logs.SWEEPER}
+_READS_CONNECTIONS = _READS_BUNDLES | logs.WRITERS | logs.READERS | {logs.SWEEPER, logs.TRIER}
 
 #: Sections that only some components read; every other section goes to all that run on. A setting then restarts
 #: only what it concerns.
@@ -192,14 +192,14 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
     return dict(sorted(variables.items()))
 
 
-def sweeper_environment(platform: Platform) -> dict[str, str]:
-    """The environment of the log sweeper, which loads no more of Airflow than the archive needs."""
-    found = _connections(platform, logs.SWEEPER, None)
-    options = connection_options(logs.SWEEPER, found[0]) if found else {}
+def logs_environment(platform: Platform, component: str) -> dict[str, str]:
+    """The environment of the log sweeper, or of the job that tries the bucket: what a bucket needs, and no more."""
+    found = _connections(platform, component, None)
+    options = connection_options(component, found[0]) if found else {}
     if platform.logs.bucket:
         options.update(buckets.options(platform.logs.bucket, alone=False))
     variables = {variable_name(*name): value for name, value in options.items()}
-    return dict(sorted({**variables, **logs.variables(platform.logs, logs.SWEEPER)}.items()))
+    return dict(sorted({**variables, **logs.variables(platform.logs, component)}.items()))
 
 
 def _reads(component: str, section: str) -> bool:

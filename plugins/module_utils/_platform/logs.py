@@ -33,6 +33,8 @@ WRITERS = frozenset({"worker", "triggerer", "dag-processor"})
 READERS = frozenset({"api-server"})
 #: Delivers what dead containers left.
 SWEEPER = "log-sweeper"
+#: Tries the bucket once, before anything uses it.
+TRIER = "logs-bucket"
 #: All that load Airflow's logging; the scheduler writes no task log, but a command in its container may read one.
 _USERS = WRITERS | READERS | {"scheduler"}
 #: Who sees which file.
@@ -40,7 +42,7 @@ CONFIG_USERS = {
     SETTINGS: _USERS | {SWEEPER},
     "splunk_hec_ca": WRITERS | {SWEEPER},
     "splunk_search_ca": READERS,
-    buckets.CA: WRITERS | READERS | {SWEEPER},
+    buckets.CA: WRITERS | READERS | {SWEEPER, TRIER},
 }
 
 
@@ -133,7 +135,7 @@ def connections(logs: Logs, component: str) -> dict[str, t.Any]:
         return {}
     # Airflow's own classes upload where tasks and triggers run; the runtime also does what the dag-processor writes.
     users = WRITERS | READERS | {SWEEPER} if logs.splunk else (WRITERS | READERS) - {"dag-processor"}
-    return {bucket.connection_id: dict(bucket.connection)} if component in users else {}
+    return {bucket.connection_id: dict(bucket.connection)} if component in users | {TRIER} else {}
 
 
 def secret_data(logs: Logs) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from . import logs
 from .bundles import BUNDLES, Bundle
-from .environment import API_PORT, LOGS, configs, environment, secrets, sweeper_environment, visible_bundles
+from .environment import API_PORT, LOGS, configs, environment, logs_environment, secrets, visible_bundles
 from .platform import Component, Platform, Worker
 
 #: The user and group of the image's Airflow.
@@ -130,9 +130,11 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
         platform: the platform.
         image: reference of the core image.
     """
-    migrated = (Dependency("migrate", "completed"),)
+    tried = _trier(platform, image)
+    migrated = (Dependency("migrate", "completed"), *(Dependency(job.name, "completed") for job in tried))
     ready = (*migrated, Dependency("init", "completed"))
     return (
+        *tried,
         _job(platform, image, "migrate", order=0, command=("airflow", "db", "migrate")),
         _job(
             platform,
@@ -280,6 +282,29 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
     )
 
 
+def _trier(platform: Platform, image: str) -> tuple[Service, ...]:
+    """Tries the bucket of task logs in the image itself, before anything that is there is changed."""
+    bucket, name = platform.logs.bucket, logs.TRIER
+    if not bucket or (bucket.connection_id and not bucket.connection):
+        return ()  # a connection of the user's own may be in the database, where no job looks
+    return (
+        Service(
+            name=name,
+            component=name,
+            image=image,
+            command=("python", "-m", "flowstead_airflow.task_logs", "try-bucket", bucket.url),
+            environment=logs_environment(platform, name),
+            secrets=secrets(platform, name),
+            files=_files(platform, name),
+            order=0,
+            stop_grace=30,
+            memory_mb=_JOB_MEMORY_MB,
+            memory_reservation_mb=0,
+            job=True,
+        ),
+    )
+
+
 def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
     """Delivers on each host what dead containers left in its log files."""
     if not platform.logs.splunk:
@@ -292,7 +317,7 @@ def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
             component=name,
             image=image,
             command=(*command, "--logs", LOGS),
-            environment=sweeper_environment(platform),
+            environment=logs_environment(platform, name),
             secrets=secrets(platform, name),
             files=_files(platform, name),
             order=3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import typing as t
@@ -139,3 +140,65 @@ def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills
     key = f"{PREFIX}/{worker.path('quick').relative_to(worker.logs)}"
     assert server.objects()[key] == worker.path("quick").read_text() == written
     assert len(splunk.events) == len(written.splitlines()), "Splunk gets nothing twice"
+
+
+#: The job's command again and again in one process, which imports Airflow once: an address on each line of the input.
+TRY = """
+import contextlib, io, json, sys
+from flowstead_airflow.task_logs.__main__ import main
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = main(["try-bucket", line.strip()])
+    print(json.dumps([status, said.getvalue()]), flush=True)
+"""
+
+
+def test_the_job_that_tries_the_bucket_names_what_is_wrong_and_leaves_nothing(server: S3Server, tmp_path: Path) -> None:
+    told = Told(tmp_path, server)
+    connections = tmp_path / "connections.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", TRY],
+        env={**os.environ, **told.environ("logs-bucket")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as job:
+        assert job.stdin
+        assert job.stdout
+
+        def try_it(bucket: str = BUCKET) -> tuple[int, str]:
+            print(f"s3://{bucket}/{PREFIX}", file=job.stdin, flush=True)
+            while not (line := job.stdout.readline()).startswith("["):
+                assert line, "the job ended"
+            status, said = json.loads(line)
+            return status, said
+
+        before = server.objects().keys()
+        status, said = try_it()
+        assert (status, "takes objects and shows them" in said) == (0, True), said
+        left = server.objects().keys() - before
+        assert ("could not be deleted" in said) == bool(left), "this user may not delete, which is no reason to stop"
+        before = server.objects().keys()
+        for key, bucket, words in (
+            (server.stranger, BUCKET, "s3:PutObject"),
+            ({**server.key, "aws_secret_access_key": "wrong-secret"}, BUCKET, "s3.secret_access_key"),
+            ({**server.key, "aws_access_key_id": "AKIAUNKNOWN"}, BUCKET, "s3.access_key_id"),
+            (server.key, "no-such-bucket", "could not look"),
+        ):
+            told.give(key)
+            status, said = try_it(bucket)
+            assert (status, words in said) == (1, True), said
+            assert key["aws_secret_access_key"] not in said
+        given = connections.read_text()
+        for change, words in (
+            ((f', "verify": "{server.authority}"', ""), "s3.ca_certificate"),
+            ((f":{server.port}", ":1"), "s3.endpoint_url"),
+        ):
+            connections.write_text(given.replace(*change))
+            assert connections.read_text() != given
+            status, said = try_it()
+            assert (status, words in said) == (1, True), said
+        assert server.objects().keys() == before
+        job.stdin.close()
+        assert job.wait(60) == 0

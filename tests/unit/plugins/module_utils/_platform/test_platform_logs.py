@@ -238,6 +238,7 @@ def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_els
         "api-server",
         "triggerer",
         "worker-default",
+        "logs-bucket",
     }
     (connection,) = json.loads(secret_data(one)["connections.json"]).values()
     assert connection == {
@@ -260,6 +261,7 @@ def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_els
         "triggerer",
         "dag-processor",
         "worker-default",
+        "logs-bucket",
     }
     assert "hidden" not in json.dumps([dict(service.environment) for service in found.values()])
 
@@ -295,6 +297,25 @@ def test_beside_splunk_a_bucket_is_the_archive_of_the_runtime() -> None:
     assert "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER" not in worker
     assert sweeper["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "flowstead_logs"
     assert "AIRFLOW__WORKERS__SECRETS_BACKEND" in sweeper
+
+
+def test_a_bucket_is_tried_by_a_job_before_anything_that_is_there_changes() -> None:
+    one = sinks(s3=S3)
+    found = by_name(one)
+
+    job = found["logs-bucket"]
+    assert (job.job, job.order) == (True, 0)
+    assert job.command[-2:] == ("try-bucket", "s3://logs.example.com/airflow")
+    assert "AIRFLOW__WORKERS__SECRETS_BACKEND" in job.environment
+    waiting = {
+        name
+        for name, service in found.items()
+        if ("logs-bucket", "completed") in {(need.name, need.condition) for need in service.depends_on}
+    }
+    assert waiting == {"init", "api-server", "scheduler", "dag-processor", "triggerer"}
+    assert "logs-bucket" in by_name(sinks(s3={"url": "s3://logs"}))
+    assert "logs-bucket" not in by_name(sinks(s3={"url": "s3://logs", "connection_id": "ours"}))
+    assert "logs-bucket" not in by_name(sinks(splunk=SPLUNK))
 
 
 def test_each_worker_group_sees_the_logs_login_beside_its_own_bundles_and_no_others() -> None:

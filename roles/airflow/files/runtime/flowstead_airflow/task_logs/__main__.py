@@ -1,10 +1,11 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m flowstead_airflow.task_logs sweep [--once | --every SECONDS] [--logs DIRECTORY]``.
+"""``python -m flowstead_airflow.task_logs sweep [--once | --every SECONDS] [--logs DIRECTORY]``, or ``try-bucket URL``.
 
 Each sweep that found something prints one line of JSON, :class:`flowstead_airflow.task_logs.sweeper.Report`.
 Exit status with ``--once``: 0 everything is delivered, 1 something still waits, 2 the settings are wrong.
+``try-bucket`` ends with 0 when Airflow can keep logs there, else with 1 and the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import typing as t
 from pathlib import Path
 
+from flowstead_airflow.task_logs.bucket import BucketProblem, open_store, try_bucket
 from flowstead_airflow.task_logs.settings import TaskLogSettingsError, base_log_folder, load
 from flowstead_airflow.task_logs.sweeper import Report, Sweeper
 
@@ -29,7 +31,26 @@ def _arguments(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--once", action="store_true", help="one sweep (the default)")
     how.add_argument("--every", type=float, metavar="SECONDS", help="sweep at once and then again and again")
     sweep.add_argument("--logs", type=Path, help="the log folder; Airflow's base_log_folder by default")
+    bucket = verbs.add_parser("try-bucket", help="write to a bucket, read back and delete, as Airflow signs in there")
+    bucket.add_argument("url", metavar="URL", help="s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     return parser.parse_args(arguments)
+
+
+def _try_bucket(url: str) -> int:
+    from airflow.configuration import conf  # noqa: PLC0415 - the sweeper does without Airflow
+
+    try:
+        store = open_store(
+            url,
+            conf.get("logging", "remote_log_conn_id", fallback="") or "",
+            conf.getboolean("logging", "encrypt_s3_logs", fallback=False),
+        )
+        warnings = try_bucket(url, store)
+    except BucketProblem as error:
+        print(f"task logs: {error}", file=sys.stderr)
+        return 1
+    print("\n".join([*warnings, f"task logs: {url} takes objects and shows them"]))
+    return 0
 
 
 def _one(sweeper: Sweeper, quiet: bool) -> Report:
@@ -41,8 +62,10 @@ def _one(sweeper: Sweeper, quiet: bool) -> Report:
 
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
-    """Sweep; returns the exit status."""
+    """Do it; returns the exit status."""
     options = _arguments(arguments)
+    if options.verb == "try-bucket":
+        return _try_bucket(options.url)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         given = load()
