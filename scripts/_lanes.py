@@ -23,6 +23,7 @@ class Step(t.NamedTuple):
 
     name: str
     command: tuple[str, ...]
+    nice: int = 0  # 1 to 19: it yields to other steps where both want the processor
 
 
 class Done(t.NamedTuple):
@@ -106,6 +107,7 @@ class Lanes:
                 start_new_session=True,  # so that a signal reaches whatever the step has started
             )
             self._running[lane] = process
+            _yield(process, step.nice)
             return process
 
     def _copy(self, lane: str, process: subprocess.Popen[str]) -> None:
@@ -114,6 +116,22 @@ class Lanes:
 
     def _say(self, lane: str, line: str) -> None:
         self.write(f"{lane} | {line}\n")
+
+
+def _yield(process: subprocess.Popen[str], nice: int) -> None:
+    """Let a step's session yield. Where the kernel shares by sessions, the niceness of a process counts only within one.
+
+    Source: sched(7), "The autogroup feature".
+    """
+    if not nice:
+        return
+    session = Path(f"/proc/{process.pid}/autogroup")
+    try:
+        if session.exists():
+            session.write_text(str(nice))
+        os.setpriority(os.PRIO_PGRP, process.pid, nice)
+    except (ProcessLookupError, FileNotFoundError):
+        return  # it has ended
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -67,6 +67,20 @@ def test_asked_to_go_on_a_failure_ends_nothing_else_and_is_told_all_the_same(tmp
     assert {(done.name, done.result) for done in lanes.done} == {("fails", "FAILED"), ("next", "ok"), ("b", "ok")}
 
 
+def test_a_step_yields_to_others_with_all_that_it_starts(tmp_path: Path):
+    asks = (
+        "import os,pathlib,subprocess,sys,time\n"
+        "deadline = time.monotonic() + 30\n"
+        "while os.getpriority(os.PRIO_PROCESS, 0) != 7 and time.monotonic() < deadline: time.sleep(.02)\n"
+        "subprocess.run([sys.executable, '-c', 'import os; print(os.nice(0))'], check=True)\n"
+        "group = pathlib.Path('/proc/self/autogroup')\n"
+        "print(group.read_text().split()[-1] if group.exists() else 7)"
+    )
+    said: list[str] = []
+    assert Lanes({"a": (Step("asks", python(asks), nice=7),)}, tmp_path, said.append).run()
+    assert said[1:3] == ["a | 7\n", "a | 7\n"]
+
+
 def test_what_a_step_left_running_does_not_hold_its_lane(tmp_path: Path):
     leaves = "import subprocess,sys; subprocess.Popen([sys.executable,'-c','import time; time.sleep(40)'])"
     lanes = Lanes({"a": (Step("leaves", python(leaves)),)}, tmp_path, lambda _text: None)
