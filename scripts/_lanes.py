@@ -119,7 +119,7 @@ class Lanes:
 
 
 def _yield(process: subprocess.Popen[str], nice: int) -> None:
-    """Let a step's session yield. Where the kernel shares by sessions, the niceness of a process counts only within one.
+    """Let a step's session yield. Where the kernel shares by sessions, a process's niceness counts only within its own.
 
     Source: sched(7), "The autogroup feature".
     """
