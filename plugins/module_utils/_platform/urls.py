@@ -17,13 +17,14 @@ from .platform import Broker, Postgres
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 #: libpq parameters (PostgreSQL documentation, 34.1.2): a connection that a firewall or IPVS (900 s) has
-#: forgotten is found and replaced within two minutes.
+#: forgotten is found and replaced within two minutes, also when a query was on its way.
 _KEEPALIVE = {
     "connect_timeout": "10",
     "keepalives": "1",
     "keepalives_idle": "60",
     "keepalives_interval": "10",
     "keepalives_count": "5",
+    "tcp_user_timeout": "110000",
 }
 
 

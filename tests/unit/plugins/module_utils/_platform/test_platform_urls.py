@@ -48,7 +48,11 @@ def test_nothing_is_verified_where_that_was_not_asked_for(sslmode: str) -> None:
 
 
 def test_idle_database_connections_are_kept_alive() -> None:
-    assert query(postgres_url(DATABASE, "x"))["keepalives_idle"] == "60"
+    found = query(postgres_url(DATABASE, "x"))
+    assert found["keepalives_idle"] == "60"
+    assert int(found["tcp_user_timeout"]) == 1000 * (
+        int(found["keepalives_idle"]) + int(found["keepalives_interval"]) * int(found["keepalives_count"])
+    ), "unacknowledged data silences keepalives"
 
 
 def test_the_driver_serves_synchronous_and_asynchronous_engines() -> None:
