@@ -40,6 +40,13 @@ class S3Server:
         self._log = (root / "log").open("w+")
         command = [os.environ[PROGRAM], "-H", "127.0.0.1", "-p", str(self.port), "-c", str(pair), "-k", str(pair)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
+        try:
+            self._prepare(bucket, prefix)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, bucket: str, prefix: str) -> None:
         self._await()
         anybody = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
         self._client("s3", **anybody).create_bucket(
