@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 GRACE = 300.0
 #: Seconds to read on after a command's end: what it left running may hold its output open.
 REST = 5.0
+#: A line of pytest's summary, with colours or without.
+_FAILURE = re.compile(r"(?:\x1b\[[\d;]*m)*((?:FAILED|ERROR)(?:\x1b\[[\d;]*m)* \S+\.py\S*.*)")
 
 
 class Step(t.NamedTuple):
@@ -44,6 +47,7 @@ class Lanes:
     keep_going: bool = False  # a failure then ends nothing else
     done: list[Done] = field(default_factory=list)
     _running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)  # each test that failed, by pytest's name for it
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
 
@@ -113,6 +117,9 @@ class Lanes:
     def _copy(self, lane: str, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():
             self._say(lane, line.rstrip("\n"))
+            found = _FAILURE.match(line)
+            if found:
+                self.failures.append(found.group(1))
 
     def _say(self, lane: str, line: str) -> None:
         self.write(f"{lane} | {line}\n")

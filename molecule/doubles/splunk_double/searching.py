@@ -95,7 +95,8 @@ class Searcher:
         """Position, time, serial and sort values of what matches, the newest first."""
         keys = [key.field for command in search.commands for key in command.keys]
         readable = {index for index in self.settings.indexes if index in reader.indexes}
-        newest = time.time() - self.settings.index_seconds
+        # Without a delay everything is there, also when the machine's clock was set back meanwhile.
+        newest = time.time() - self.settings.index_seconds if self.settings.index_seconds else float("inf")
         found: list[Found] = []
         for position, line in self.store.read():
             entry = json.loads(line)

@@ -64,6 +64,17 @@ def test_asked_to_go_on_a_failure_ends_nothing_else_and_is_told_all_the_same(tmp
     assert {(done.name, done.result) for done in lanes.done} == {("fails", "FAILED"), ("next", "ok"), ("b", "ok")}
 
 
+def test_tests_that_failed_are_kept_by_name(tmp_path: Path):
+    fails = tmp_path / "test_it.py"
+    fails.write_text("def test_good(): print('FAILED by hand')\ndef test_bad(): assert [1] == [2]\n")
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "--color=yes", "test_it.py")
+    lanes = Lanes({"a": (Step("tests", command),)}, tmp_path, lambda _text: None)
+    assert not lanes.run()
+    (failure,) = lanes.failures
+    assert failure.startswith("FAILED")
+    assert "test_bad" in failure
+
+
 def test_a_step_yields_to_others_with_all_that_it_starts(tmp_path: Path):
     asks = (
         "import os,pathlib,subprocess,sys,time\n"

@@ -19,8 +19,12 @@ RUNTIME = Path(__file__).resolve().parents[5] / "roles/airflow/files/runtime"
 DAY = 86400
 
 
+#: Ages count from one moment: a clock that is set while tests run must not change which file is older.
+NOW = time.time()
+
+
 def age(path: Path, seconds: float) -> None:
-    then = time.time() - seconds
+    then = NOW - seconds
     os.utime(path, (then, then))
 
 
