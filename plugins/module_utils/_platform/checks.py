@@ -19,16 +19,12 @@ from .checks_config import check_config
 from .checks_logs import check_logs
 from .checks_workers import check_workers
 from .problems import describe, did_you_mean, show
+from .secret_texts import secret_problem
 from .sizes import check_range, check_size
 from .spec import SpecReader
 
 Values = t.Mapping[str, t.Any]
 
-_PLACEHOLDERS = re.compile(
-    r"<.*>|\{\{.*\}\}|(change|replace|fill|fix|insert|your)[-_ ]*(me|it|in|this|here|password|secret|key).*"
-    r"|password|passwort|secret|todo|tbd|fixme|placeholder|dummy|example|airflow|x{3,}|\*{3,}|\.{3,}",
-    re.IGNORECASE,
-)
 #: 43 characters of 6 bits and the padding are 32 bytes. Source: the Fernet specification, "Key Format".
 _FERNET = re.compile(r"[A-Za-z0-9_-]{43}=")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,19}")
@@ -50,7 +46,6 @@ _SECRETS: tuple[tuple[str, str, int | None], ...] = (
     ("airflow_keys", "object_names", _KEY_LENGTH),
     ("airflow_admin", "password", _PASSWORD_LENGTH),
 )
-_NEW_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 _NEW_FERNET = "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
 
 
@@ -143,22 +138,6 @@ def _check_secrets(reader: SpecReader, values: Values) -> None:
         if wrong:
             reader.add(path, describe(value), wrong, fix)
         seen.setdefault(value, path)
-
-
-def secret_problem(value: str, shortest: int | None) -> tuple[str, str]:
-    """What is wrong with a secret, and the fix; empty texts when nothing is. shortest is in characters."""
-    fix = f"Make one with: {_NEW_KEY}"
-    if not value:
-        return "it is empty", "Set it, in a vault or by a lookup"
-    if value != value.strip():
-        return "white space or a newline stands at its beginning or end", "Remove that; in a lookup, add | trim"
-    if not value.isprintable():
-        return "it holds a newline or another control character", "Write it on one line"
-    if _PLACEHOLDERS.fullmatch(value):
-        return "this is a placeholder, no secret", fix
-    if shortest is not None and len(value) < shortest:
-        return f"it has fewer than {shortest} characters", fix
-    return "", ""
 
 
 def _fernet_problem(value: str) -> tuple[str, str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .checks import secret_problem
 from .problems import Problem, describe, show
+from .secret_texts import secret_problem
 from .spec import Option, SpecReader, check_name
 
 #: Facts with a public name that roles set; they are found among a host's variables in a later play.
