@@ -1,4 +1,4 @@
-"""The double of Splunk on the services host, and what it has seen."""
+"""The double of Splunk on a host of the lab, and what it has seen."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lab_hosts import ROOT, SERVICES, Hosts, wait_for
 
 DOUBLES = ROOT / "molecule" / "doubles"
 _PLACE, _UNIT = "/srv/splunk", "splunk-double"
-#: Where the role local_services keeps the host's certificate.
-_CERTIFICATE, _KEY = "/etc/flowstead/local_services/certificate.pem", "/etc/flowstead/local_services/registry.key"
+_CERTIFICATE, _KEY = f"{_PLACE}/certificate.pem", f"{_PLACE}/certificate.key"
 
 
 class Splunk:
-    """A collector with TLS and a search API on the services host, until :meth:`stop`.
+    """A collector with TLS and a search API on a host, until :meth:`stop`.
 
     Attributes:
         variables: the key ``splunk`` of ``airflow_logs.tasks``.
     """
 
-    INDEXES = ("airflow", "airflow_finance")
+    INDEXES = ("airflow", "airflow_finance", "hosts")
 
-    def __init__(self, hosts: Hosts) -> None:
+    def __init__(self, hosts: Hosts, host: str = SERVICES) -> None:
         self._hosts = hosts
-        name = f"{SERVICES}.{hosts.facts['domain']}"
+        self._host = host
+        name = f"{host}.{hosts.facts['domain']}"
         self.variables: dict[str, t.Any] = {
             "url": f"https://{name}:8088",
             "token": "token-of-the-collector",
@@ -44,8 +44,11 @@ class Splunk:
             ["tar", "-C", str(DOUBLES), "-c", "--exclude=__pycache__", "splunk_double"], capture_output=True, check=True
         )
         command = f"mkdir -p {_PLACE} && tar -x -C {_PLACE}"
-        words = ["ssh", "-F", self._hosts.facts["ssh_config"], SERVICES, command]
+        words = ["ssh", "-F", self._hosts.facts["ssh_config"], self._host, command]
         subprocess.run(words, input=packed.stdout, check=True, timeout=60)
+        for path, kind in ((_CERTIFICATE, "certificate"), (_KEY, "key")):
+            content = Path(self._hosts.facts["certificates"][self._host][kind]).read_text()
+            self._hosts.write(self._host, path, content)
         settings = {
             "address": "0.0.0.0",  # noqa: S104 - inside the lab's network
             "hec_port": 8088,
@@ -65,32 +68,36 @@ class Splunk:
             ],
             "readers": [{"token": self.variables["search_token"], "indexes": list(self.INDEXES)}],
         }
-        self._hosts.write(SERVICES, f"{_PLACE}/splunk.json", json.dumps(settings))
+        self._hosts.write(self._host, f"{_PLACE}/splunk.json", json.dumps(settings))
         self.stop()
         self._hosts.run(
-            SERVICES,
+            self._host,
             f"systemd-run --quiet --unit={_UNIT} --setenv=PYTHONPATH={_PLACE} "
             f"python3 -m splunk_double --config {_PLACE}/splunk.json",
         )
-        wait_for("the double of Splunk", lambda: self._hosts.ask(SERVICES, _admin("state")).stdout, 60)
+        wait_for("the double of Splunk", lambda: self._hosts.ask(self._host, _admin("state")).stdout, 60)
 
     def stop(self) -> None:
         """End it; its events stay."""
-        self._hosts.ask(SERVICES, f"systemctl stop {_UNIT}; systemctl reset-failed {_UNIT}")
+        self._hosts.ask(self._host, f"systemctl stop {_UNIT}; systemctl reset-failed {_UNIT}")
 
     def mode(self, mode: str) -> None:
         """up, down, hang, slow, busy or unhealthy."""
-        self._hosts.run(SERVICES, _admin("mode", {"mode": mode}))
+        self._hosts.run(self._host, _admin("mode", {"mode": mode}))
 
     def events(self, source: str) -> list[dict[str, t.Any]]:
         """What is indexed of one file, by its path below the log folder; a line that came twice counts once."""
         # The file is large: only this source's lines come over.
-        found = self._hosts.run(SERVICES, f"grep -F {json.dumps(json.dumps(source))} {_PLACE}/events.jsonl || true")
-        lines = [json.loads(line) for line in found.splitlines()]
+        lines = self.matching(json.dumps(source))
         unique = {
             (line["fields"]["segment"], line["fields"]["offset"]): line for line in lines if line["source"] == source
         }
         return list(unique.values())
+
+    def matching(self, text: str) -> list[dict[str, t.Any]]:
+        """Every event whose line in the double's file has this text, also those that came twice."""
+        found = self._hosts.run(self._host, f"grep -F {shlex.quote(text)} {_PLACE}/events.jsonl || true")
+        return [json.loads(line) for line in found.splitlines()]
 
 
 def _admin(path: str, body: dict[str, t.Any] | None = None) -> str:

@@ -4,22 +4,20 @@
 """Checks of airflow_logs: addresses, names of indexes, and what a sink needs.
 
 PRIVATE to the collection.
-
-Sources: Splunk's documentation of the HTTP Event Collector and of indexes.conf ("Names of indexes").
 """
 
 from __future__ import annotations
 
-import re
 import typing as t
-from urllib.parse import urlsplit
 
+from .._logs.names import INDEX_FIX, URL_FIX, is_index, url_problem
 from .checks_buckets import check_buckets
+from .container_logs import check_container_logs
 from .problems import describe, show
+from .secret_texts import secret_problem
 from .sizes import check_range
 from .spec import SpecReader
 
-_INDEX = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 _PEM = "-----BEGIN CERTIFICATE-----"
 _SPLUNK = "airflow_logs.tasks.splunk"
 #: Options by which Airflow's own handlers are set up. With a sink of airflow_logs they would write over each other.
@@ -44,11 +42,14 @@ def check_logs(reader: SpecReader, values: Values, given: Values) -> None:
     check_range(reader, "airflow_logs.local.days", local.get("days"), 0, 3650)
     check_range(reader, "airflow_logs.local.mb", local.get("mb"), 64, 2**24)
     check_range(reader, "airflow_logs.sweep_seconds", logs.get("sweep_seconds"), 5, 86400)
+    components = logs.get("components") or {}
+    check_container_logs(reader, components)
     tasks = logs.get("tasks") or {}
     splunk = tasks.get("splunk") or {}
     written = _written(given)
     if splunk.get("url"):
         _check_splunk(reader, splunk, values)
+        _check_twice(reader, components, values)
     elif written:
         fix = "Set it to the collector, for example https://splunk.example.com:8088, or remove the sink"
         reader.add(f"{_SPLUNK}.url", "not set", f"{', '.join(written)} say that Splunk is a sink", fix)
@@ -79,6 +80,10 @@ def _check_splunk(reader: SpecReader, splunk: Values, values: Values) -> None:
         missing = "search_token" if splunk.get("search_url") else "search_url"
         fix = "Set both, so that users read logs from Splunk, or none"
         reader.add(f"{_SPLUNK}.{missing}", "not set", "reading needs an address and a token", fix)
+    for key in ("token", "search_token"):
+        wrong, _fix = secret_problem(splunk[key], None) if splunk.get(key) else ("", "")
+        if wrong:
+            reader.add(f"{_SPLUNK}.{key}", describe(splunk[key]), wrong, "Set it to what Splunk made, from a vault")
     for key in ("url", "search_url"):
         if splunk.get(key):
             _check_url(reader, f"{_SPLUNK}.{key}", splunk[key])
@@ -95,24 +100,23 @@ def _check_splunk(reader: SpecReader, splunk: Values, values: Values) -> None:
             fix = f"Name one of airflow_bundles: {', '.join(sorted(bundles)) or 'there is none'}"
             reader.add(path, show(index), "there is no such bundle", fix)
     for path, index in indexes.items():
-        if index is not None and (not isinstance(index, str) or not _INDEX.fullmatch(index)):
-            fix = "Use small letters, digits, underscores and dashes, a letter or digit first"
-            reader.add(path, show(index), "this is no name for an index", fix)
+        if index is not None and not is_index(index):
+            reader.add(path, show(index), "this is no name for an index", INDEX_FIX)
+
+
+def _check_twice(reader: SpecReader, components: Values, values: Values) -> None:
+    """Lines of tasks that containers also say would be in Splunk twice."""
+    if components.get("driver") not in ("journald", "splunk"):
+        return
+    for section in ("celery", "logging"):
+        settings = (values["airflow_config"] or {}).get(section)
+        value = settings.get("task_logs_to_stdout") if isinstance(settings, t.Mapping) else None
+        if str(value).lower() in ("true", "t", "1", "yes", "on"):
+            problem = "lines of tasks would reach Splunk twice, from their files and from the workers' containers"
+            reader.add(f"airflow_config.{section}.task_logs_to_stdout", show(value), problem, "Remove it")
 
 
 def _check_url(reader: SpecReader, path: str, url: str) -> None:
-    wrong = ""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        wrong = "this is no address of a server"
-    elif parts.username or parts.password or parts.query or parts.fragment:
-        wrong = "it carries a login or a query, which everybody could read"
-    elif "/services" in parts.path:
-        wrong = "it goes on to an endpoint"
+    wrong = url_problem(url)
     if wrong:
-        fix = "Write scheme, host and port, such as https://splunk.example.com:8088"
-        reader.add(path, describe(url) if "@" in url or "?" in url else show(url), wrong, fix)
+        reader.add(path, describe(url) if "@" in url or "?" in url else show(url), wrong, URL_FIX)

@@ -24,7 +24,6 @@ _CONTENT_HASH = 13
 _CONDITIONS = {"completed": "service_completed_successfully", "healthy": "service_healthy"}
 #: Swarm puts the host's name there. Source: docker service create, "Create services using templates".
 _NODE = "{{.Node.Hostname}}"
-_LOGGING = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
 
 
 class TargetError(ValueError):
@@ -41,7 +40,6 @@ class Target:
         publish_mode: ``ingress`` or ``host``.
         hosts: how many hosts run services; None when that is not known.
         driver_opts: options of the overlay network, for example an MTU.
-        logging: log driver of every container: driver and options.
     """
 
     stack: str
@@ -49,7 +47,6 @@ class Target:
     publish_mode: str = "ingress"
     hosts: int | None = None
     driver_opts: t.Mapping[str, str] = field(default_factory=dict)
-    logging: t.Mapping[str, t.Any] = field(default_factory=lambda: _LOGGING)
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -71,7 +68,7 @@ def compose(services: t.Sequence[Service], platform: Platform, target: Target) -
     used_secrets = {name for service in services for name in service.secrets}
     used_configs = {file.name for service in services for file in service.files}
     document: dict[str, t.Any] = {
-        "services": {service.name: _service(service, target) for service in services},
+        "services": {service.name: _service(service, target, platform.logs.containers) for service in services},
         "networks": {"default": {"driver": "overlay", "attachable": False, "driver_opts": dict(target.driver_opts)}},
         "secrets": {name: {"data": data} for name, data in secret_data(platform).items() if name in used_secrets},
         "configs": {name: {"data": data} for name, data in config_data(platform).items() if name in used_configs},
@@ -107,7 +104,7 @@ def _check_names(document: t.Mapping[str, t.Mapping[str, t.Any]], target: Target
             )
 
 
-def _service(service: Service, target: Target) -> dict[str, t.Any]:
+def _service(service: Service, target: Target, logging: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     document: dict[str, t.Any] = {
         "image": service.image,
         "command": list(service.command),
@@ -118,7 +115,7 @@ def _service(service: Service, target: Target) -> dict[str, t.Any]:
             {"source": name, "target": name, "uid": UID, "gid": GID, "mode": 0o400} for name in service.secrets
         ],
         "stop_grace_period": f"{service.stop_grace}s",
-        "logging": {"driver": target.logging["driver"], "options": dict(target.logging.get("options") or {})},
+        "logging": {"driver": logging["driver"], "options": dict(logging["options"])},
         "deploy": _deploy(service, target),
     }
     if service.files:

@@ -14,7 +14,7 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
-from . import buckets
+from . import buckets, container_logs
 from .buckets import Bucket, build_bucket
 from .places import ca_path
 
@@ -45,6 +45,9 @@ CONFIG_USERS = {
     buckets.CA: WRITERS | READERS | {SWEEPER, TRIER},
 }
 
+#: What the argument spec says when an inventory says nothing.
+DEFAULT_COMPONENTS: t.Mapping[str, t.Any] = {"driver": "json-file", "options": {}}
+
 
 @dataclass(frozen=True)
 class Splunk:
@@ -69,14 +72,16 @@ class Splunk:
 
 @dataclass(frozen=True)
 class Logs:
-    """Sinks of task logs, and for how long delivered files stay on the nodes.
+    """Sinks of task logs, for how long delivered files stay on the nodes, and where containers write.
 
     Attributes:
         bucket: alone, in Airflow's own hands; beside Splunk the archive, which the runtime fills.
+        containers: Docker's log driver of every container, and its options.
     """
 
     splunk: Splunk | None = None
     bucket: Bucket | None = None
+    containers: t.Mapping[str, t.Any] = field(default_factory=lambda: container_logs.logging(DEFAULT_COMPONENTS))
     local_days: float = 14
     local_mb: int = 10240
     sweep_seconds: int = 60
@@ -88,6 +93,7 @@ def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
     splunk = dict(tasks["splunk"])
     kept = {
         "bucket": build_bucket(tasks["s3"], tasks["gcs"]),
+        "containers": container_logs.logging(values["components"]),
         "local_days": local["days"],
         "local_mb": local["mb"],
         "sweep_seconds": values["sweep_seconds"],

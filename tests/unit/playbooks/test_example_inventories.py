@@ -67,6 +67,8 @@ def test_the_production_example_is_refused_as_long_as_its_vault_is_not_filled():
         "airflow_keys.object_names",
         "airflow_admin.password",
         "airflow_image_registry.password",
+        "airflow_logs.tasks.splunk.token",
+        "airflow_logs.tasks.splunk.search_token",
     ):
         assert variable in done.stdout
 
