@@ -88,6 +88,7 @@ def lab(*words: str) -> None:
 
 def main() -> None:
     rows = []
+    print("swarm hosts  deployed  nothing to do  ratio to one host  tasks  commands over ssh  changed", flush=True)
     with tempfile.TemporaryDirectory() as name:
         try:
             for managers, workers in STEPS:
@@ -99,15 +100,12 @@ def main() -> None:
                 changed = sum(map(int, re.findall(r"changed=(\d+) ", output)))
                 commands = len(re.findall(r"SSH: EXEC", output))
                 tasks = len(re.findall(r"^TASK \[", output, re.MULTILINE))
-                rows.append((len(hosts), deployed, seconds, tasks, commands, changed))
+                rows.append((len(hosts), seconds))
+                times = f"{len(hosts):>11}  {deployed:6.0f} s  {seconds:11.1f} s  {seconds / rows[0][1]:17.2f}"
+                print(f"{times}  {tasks:>5}  {commands:>17}  {changed:>7}", flush=True)
         finally:
             lab("down")
-    print("swarm hosts  deployed  nothing to do  ratio to one host  tasks  commands over ssh  changed")
-    for count, deployed, seconds, tasks, commands, changed in rows:
-        ratio = seconds / rows[0][2]
-        times = f"{count:>11}  {deployed:6.0f} s  {seconds:11.1f} s  {ratio:17.2f}"
-        print(f"{times}  {tasks:>5}  {commands:>17}  {changed:>7}")
-    worst = max(row[2] / rows[0][2] / row[0] for row in rows[1:])
+    worst = max(seconds / rows[0][1] / count for count, seconds in rows[1:])
     print(f"growth beside the number of hosts: {worst:.2f} (goal: below 1)")
 
 
