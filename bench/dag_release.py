@@ -30,6 +30,7 @@ DAGS = 20
 PEERS = """
 - hosts: swarm_managers
   gather_facts: false
+  any_errors_fatal: true
   tasks:
     - name: Bring the tree with copy
       ansible.builtin.copy:
@@ -42,6 +43,7 @@ PEERS = """
         src: "{{ tree }}/"
         dest: "{{ target }}/"
         delete: true
+        use_ssh_args: true # the lab's hosts are known to its own configuration of ssh
       when: peer == 'synchronize' and inventory_hostname == 'swarm1'
     - name: Wait until this node sees the last file
       ansible.builtin.wait_for:

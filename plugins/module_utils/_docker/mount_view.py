@@ -15,6 +15,8 @@ import os
 import stat
 import typing as t
 
+from .fresh import ask_server
+
 #: Problems that a release's text names at once.
 _SHOWN = 5
 _BLOCK = 1 << 20
@@ -52,6 +54,8 @@ def look(root: str, path: str) -> View:
         PermissionError: this user may not look into the process.
     """
     base = root + path
+    for directory in (base, f"{base}/releases"):
+        ask_server(directory)
     try:
         target = os.readlink(f"{base}/current")
     except OSError as error:

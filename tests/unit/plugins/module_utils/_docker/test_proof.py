@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker import mount_view, proof
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.fresh import ask_server
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.proof import NoAnswer, Prover, Wanted, explain
 from fake_engine import NAMESPACE, FakeEngine
 
@@ -231,6 +232,28 @@ def test_content_is_compared_file_by_file_when_asked_for(host: Host, share: Path
     prover = host.prover(content=True)
     assert not prover.run()
     assert "sub/a.py cannot be read: No such file" in prover.witnesses["id1"].view.problem
+
+
+def test_the_server_is_asked_before_what_the_host_remembers_is_believed(
+    share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask_server(path: str) -> bool:
+        asked.append(path)
+        # What another host did meanwhile is seen from now on.
+        flip(share, NEW)
+        return True
+
+    monkeypatch.setattr(mount_view, "ask_server", ask_server)
+
+    assert mount_view.look("", str(share)).release == NEW
+    assert asked == [str(share), f"{share}/releases"]
+
+
+def test_asking_tells_whether_there_was_something_to_ask_about(tmp_path: Path) -> None:
+    assert ask_server(str(tmp_path))
+    assert not ask_server(str(tmp_path / "missing"))
 
 
 def test_a_link_in_place_of_a_file_is_not_followed(host: Host, share: Path) -> None:
