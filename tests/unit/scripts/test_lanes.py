@@ -34,8 +34,8 @@ def test_lanes_run_side_by_side_and_steps_of_a_lane_one_after_the_other(tmp_path
 
 def test_the_first_failure_ends_the_other_lane_which_cleans_up_and_starts_nothing_more(tmp_path: Path):
     waits = (
-        "import pathlib,time\npathlib.Path('here').touch()\n"
-        "try: time.sleep(3600)\nfinally: pathlib.Path('cleaned').touch()"
+        "import pathlib,time\ntry:\n  pathlib.Path('here').touch()\n  time.sleep(3600)\n"
+        "finally: pathlib.Path('cleaned').touch()"
     )
     fails = "import pathlib,sys,time\nwhile not pathlib.Path('here').exists(): time.sleep(.02)\nsys.exit('broken')"
     said: list[str] = []
