@@ -7,7 +7,7 @@ import re
 from lab_hosts import ROOT, Hosts, wait_for
 
 PROGRAM = ROOT / "molecule" / "repository" / "repository"
-_PORT = 8090
+_PORT = 8095
 _HOME = "/srv/repository"
 
 
