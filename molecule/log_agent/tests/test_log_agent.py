@@ -1,6 +1,6 @@
 """What containers and a host say reaches Splunk on the neighbour, also what they said last.
 
-The tests follow each other on one host, which has an engine by the end of the tests before them, or gets one here.
+The tests follow each other on one host.
 """
 
 from __future__ import annotations
@@ -44,13 +44,12 @@ def where(hosts: Hosts, splunk: Splunk, tmp_path_factory: pytest.TempPathFactory
             "host_index": "hosts",
         },
         "log_agent_environment": "lab",
-        "log_agent_proxy": {"http": hosts.facts["proxy"], "https": hosts.facts["proxy"]},
+        "log_agent_proxy": "{{ lab_proxy }}",
         "airflow_logs": {"components": {"driver": "journald"}},
     }
     inventory = write_inventory(tmp_path_factory.mktemp("agent"), hosts, {"swarm_managers": [HOST]}, variables)
-    if hosts.ask(HOST, "docker info").returncode:
-        went_well(play(playbook=ENGINE, inventory=inventory))
-    hosts.ask(HOST, "docker swarm init --advertise-addr", hosts.facts["addresses"][HOST])
+    went_well(play(playbook=ENGINE, inventory=inventory))
+    hosts.run(HOST, "docker swarm init --advertise-addr", hosts.facts["addresses"][HOST])
     hosts.run(HOST, TINY)
     return inventory
 

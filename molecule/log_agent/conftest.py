@@ -1,0 +1,10 @@
+"""Fixtures of this scenario."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from conftest_shared import hosts  # noqa: F401  a fixture
