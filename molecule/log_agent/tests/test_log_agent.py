@@ -100,10 +100,12 @@ def test_what_splunk_would_refuse_is_named_before_anything_changes(
 
 
 def test_the_agent_runs_and_a_second_run_changes_nothing(hosts: Hosts, where: Path):
+    hosts.write(HOST, f"/etc/{UNIT}/agent.yaml", "token of another agent, which was here before")
     went_well(play("--diff", playbook=LOGGING, inventory=where))
     assert hosts.run(HOST, f"systemctl is-active {UNIT}").strip() == "active"
     assert hosts.run(HOST, f"systemctl is-enabled {UNIT}").strip() == "enabled"
     assert hosts.ask(HOST, "systemctl is-active syslog-ng").stdout.strip() == "inactive"
+    assert hosts.run(HOST, f"ls /etc/{UNIT}").split() == ["agent.conf", "ca.pem", "since.conf"]
     done = play(playbook=LOGGING, inventory=where)
     went_well(done)
     assert changed(done.stdout, hosts=1) == 0

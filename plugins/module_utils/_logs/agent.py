@@ -19,12 +19,7 @@ from .names import INDEX_FIX, URL_FIX, is_index, url_problem
 
 Settings = t.Mapping[str, t.Any]
 
-#: The agents, and where their packages put the program.
-PROGRAMS = {
-    "syslog_ng": "/usr/sbin/syslog-ng",
-    "fluent_bit": "/opt/fluent-bit/bin/fluent-bit",
-    "otel": "/usr/bin/otelcol-contrib",
-}
+KINDS = ("syslog_ng", "fluent_bit", "otel")
 #: Where the agent keeps its place in the journal, and its buffer; systemd makes it.
 STATE = "/var/lib/flowstead-log-agent"
 #: What the role writes once, when the agent comes.
@@ -85,8 +80,8 @@ def find_problems(settings: Settings, prefix: str = "log_agent_") -> list[Proble
         problems.append(Problem(f"{prefix}{name}", value, problem, fix))
 
     kind = settings.get("type")
-    if kind not in PROGRAMS:
-        add("type", show(kind), "there is no such agent", f"Use one of none, {', '.join(PROGRAMS)}")
+    if kind not in KINDS:
+        add("type", show(kind), "there is no such agent", f"Use one of none, {', '.join(KINDS)}")
     for name in ("node", "environment"):
         if not _NAME.fullmatch(settings.get(name) or ""):
             fix = "Use letters, digits, dots, dashes, colons and underscores"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from . import container_logs
 from .environment import config_data, secret_data
 from .platform import Platform
 from .services import GID, UID, Health, Service
@@ -65,10 +66,11 @@ def compose(services: t.Sequence[Service], platform: Platform, target: Target) -
     Raises:
         TargetError: a name would be longer than Swarm allows, or replicas would need more hosts.
     """
+    logging = container_logs.logging(platform.logs.components)
     used_secrets = {name for service in services for name in service.secrets}
     used_configs = {file.name for service in services for file in service.files}
     document: dict[str, t.Any] = {
-        "services": {service.name: _service(service, target, platform.logs.containers) for service in services},
+        "services": {service.name: _service(service, target, logging) for service in services},
         "networks": {"default": {"driver": "overlay", "attachable": False, "driver_opts": dict(target.driver_opts)}},
         "secrets": {name: {"data": data} for name, data in secret_data(platform).items() if name in used_secrets},
         "configs": {name: {"data": data} for name, data in config_data(platform).items() if name in used_configs},

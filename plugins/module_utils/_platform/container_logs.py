@@ -37,8 +37,8 @@ _OPTIONS: dict[str, dict[str, str]] = {
         "cache-max-size": "20m",
     },
 }
-#: Options of Docker's driver splunk that hold up containers, and the only value that does not.
-_HARMLESS = {"mode": "non-blocking", "splunk-verify-connection": "false"}
+#: Options of Docker's driver splunk that hold up containers with any other value than the one above.
+_HARMLESS = ("mode", "splunk-verify-connection")
 
 
 def logging(components: Values) -> dict[str, t.Any]:
@@ -79,7 +79,8 @@ def _check_splunk(reader: SpecReader, given: Values, accepted: bool) -> None:
             "or set this to true for a token that may be known"
         )
         reader.add(f"{_VARIABLE}.token_in_inspect", "false", problem, fix)
-    for name, value in _HARMLESS.items():
+    for name in _HARMLESS:
+        value = _OPTIONS["splunk"][name]
         if name in given and _text(given[name]) != value:
             problem = "a Splunk that is away or hangs would then hold up the containers themselves"
             reader.add(f"{_VARIABLE}.options.{name}", show(given[name]), problem, f"Leave it at {value}")

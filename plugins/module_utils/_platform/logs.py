@@ -14,7 +14,7 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
-from . import buckets, container_logs
+from . import buckets
 from .buckets import Bucket, build_bucket
 from .places import ca_path
 
@@ -76,12 +76,12 @@ class Logs:
 
     Attributes:
         bucket: alone, in Airflow's own hands; beside Splunk the archive, which the runtime fills.
-        containers: Docker's log driver of every container, and its options.
+        components: where containers write: what an inventory says of it, for the target to carry out.
     """
 
     splunk: Splunk | None = None
     bucket: Bucket | None = None
-    containers: t.Mapping[str, t.Any] = field(default_factory=lambda: container_logs.logging(DEFAULT_COMPONENTS))
+    components: t.Mapping[str, t.Any] = field(default_factory=lambda: DEFAULT_COMPONENTS)
     local_days: float = 14
     local_mb: int = 10240
     sweep_seconds: int = 60
@@ -93,7 +93,7 @@ def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
     splunk = dict(tasks["splunk"])
     kept = {
         "bucket": build_bucket(tasks["s3"], tasks["gcs"]),
-        "containers": container_logs.logging(values["components"]),
+        "components": values["components"],
         "local_days": local["days"],
         "local_mb": local["mb"],
         "sweep_seconds": values["sweep_seconds"],
