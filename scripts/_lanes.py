@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import re
 import signal
@@ -17,8 +18,10 @@ from pathlib import Path
 GRACE = 300.0
 #: Seconds to read on after a command's end: what it left running may hold its output open.
 REST = 5.0
-#: A line of pytest's summary, with colours or without.
-_FAILURE = re.compile(r"(?:\x1b\[[\d;]*m)*((?:FAILED|ERROR)(?:\x1b\[[\d;]*m)* \S+\.py\S*.*)")
+#: Last lines of a step that failed, where pytest did not name a test.
+TAIL = 12
+#: A line of pytest's summary, with colours or without, and with the margin in which Molecule sets it.
+_FAILURE = re.compile(r"(?:\x1b\[[\d;]*m|[\s│])*((?:FAILED|ERROR)(?:\x1b\[[\d;]*m)* \S+\.py\S*.*)")
 
 
 class Step(t.NamedTuple):
@@ -47,7 +50,8 @@ class Lanes:
     keep_going: bool = False  # a failure then ends nothing else
     done: list[Done] = field(default_factory=list)
     _running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)  # each test that failed, by pytest's name for it
+    #: Each test that failed, by pytest's name for it, and the last lines of a step that failed without naming one.
+    failures: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
 
@@ -81,7 +85,9 @@ class Lanes:
             process = self._start(lane, step)
             if process is None:
                 return
-            reader = threading.Thread(target=self._copy, args=(lane, process), daemon=True)
+            named: list[str] = []
+            last: collections.deque[str] = collections.deque(maxlen=TAIL)
+            reader = threading.Thread(target=self._copy, args=(lane, process, named, last), daemon=True)
             reader.start()
             status = process.wait()
             reader.join(REST)
@@ -90,6 +96,9 @@ class Lanes:
                 del self._running[lane]
             self.done.append(Done(step.name, time.monotonic() - began, result))
             self._say(lane, f"== {step.name}: {result}")
+            self.failures += named
+            if result == "FAILED" and not named:
+                self.failures += [f"{step.name}: {line}" for line in last]
             if result == "FAILED" and not self.keep_going:
                 self.stop()
             if result == "stopped" or (result == "FAILED" and not self.keep_going):
@@ -114,12 +123,13 @@ class Lanes:
             _yield(process, step.nice)
             return process
 
-    def _copy(self, lane: str, process: subprocess.Popen[str]) -> None:
+    def _copy(self, lane: str, process: subprocess.Popen[str], named: list[str], last: collections.deque[str]) -> None:
         for line in process.stdout or ():
             self._say(lane, line.rstrip("\n"))
+            last.append(line.rstrip("\n"))
             found = _FAILURE.match(line)
             if found:
-                self.failures.append(found.group(1))
+                named.append(found.group(1))
 
     def _say(self, lane: str, line: str) -> None:
         self.write(f"{lane} | {line}\n")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import typing as t
 from pathlib import Path
 
+import pytest
 from _lanes import Lanes, Step
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> t.Iterator[None]:
+    """What is started in the background by a shell ignores SIGINT, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def python(text: str) -> tuple[str, ...]:
@@ -73,6 +84,22 @@ def test_tests_that_failed_are_kept_by_name(tmp_path: Path):
     (failure,) = lanes.failures
     assert failure.startswith("FAILED")
     assert "test_bad" in failure
+
+
+def test_a_test_that_molecule_set_in_its_margin_is_named_too(tmp_path: Path):
+    says = "  \x1b[2m│\x1b[0m FAILED tests/test_it.py::test_bad - AssertionError: no"
+    lanes = Lanes(
+        {"a": (Step("tests", python(f"print({says!r}); raise SystemExit(1)")),)}, tmp_path, lambda _text: None
+    )
+    assert not lanes.run()
+    assert lanes.failures == ["FAILED tests/test_it.py::test_bad - AssertionError: no"]
+
+
+def test_a_step_that_failed_without_naming_a_test_is_told_by_its_last_lines(tmp_path: Path):
+    steps = (Step("counts", python("for i in range(100): print(i)\nraise SystemExit(1)")), Step("next", python("")))
+    lanes = Lanes({"a": steps}, tmp_path, lambda _text: None)
+    assert not lanes.run()
+    assert lanes.failures == [f"counts: {line}" for line in range(88, 100)]
 
 
 def test_a_step_yields_to_others_with_all_that_it_starts(tmp_path: Path):
