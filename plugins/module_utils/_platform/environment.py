@@ -133,7 +133,7 @@ def config_data(platform: Platform) -> dict[str, str]:
         **logs.certificates(platform.logs),
     }
     found = {name: pem.strip() + "\n" for name, pem in certificates.items() if pem}
-    if platform.logs.splunk:
+    if logs.sweeps(platform.logs):
         found[logs.SETTINGS] = logs.settings(platform.logs, platform.environment)
     return found
 
@@ -144,7 +144,7 @@ def configs(platform: Platform, component: str) -> dict[str, str]:
         "database_ca": _DATABASE_USERS,
         "result_backend_ca": _BROKER_USERS,
         "broker_ca": _BROKER_USERS,
-        **logs.CONFIG_USERS,
+        **logs.config_users(platform.logs),
     }
     places = {logs.SETTINGS: logs.SETTINGS_PATH}
     return {name: places.get(name, ca_path(name)) for name in config_data(platform) if component in users[name]}

@@ -37,14 +37,6 @@ SWEEPER = "log-sweeper"
 TRIER = "logs-bucket"
 #: All that load Airflow's logging; the scheduler writes no task log, but a command in its container may read one.
 _USERS = WRITERS | READERS | {"scheduler"}
-#: Who sees which file.
-CONFIG_USERS = {
-    SETTINGS: _USERS | {SWEEPER},
-    "splunk_hec_ca": WRITERS | {SWEEPER},
-    "splunk_search_ca": READERS,
-    buckets.CA: WRITERS | READERS | {SWEEPER, TRIER},
-}
-
 #: What the argument spec says when an inventory says nothing.
 DEFAULT_COMPONENTS: t.Mapping[str, t.Any] = {"driver": "json-file", "options": {}}
 
@@ -107,6 +99,16 @@ def build_logs(values: t.Mapping[str, t.Any]) -> Logs:
     return Logs(splunk=Splunk(**splunk), **kept)
 
 
+def config_users(logs: Logs) -> dict[str, frozenset[str]]:
+    """Who sees which file."""
+    return {
+        SETTINGS: _told(logs),
+        "splunk_hec_ca": WRITERS | {SWEEPER},
+        "splunk_search_ca": READERS,
+        buckets.CA: WRITERS | READERS | {SWEEPER, TRIER},
+    }
+
+
 def options(logs: Logs, component: str, folder: str) -> dict[tuple[str, str], str]:
     """Airflow's options of a component; folder is where log files are."""
     if component not in _USERS:
@@ -123,7 +125,23 @@ def options(logs: Logs, component: str, folder: str) -> dict[tuple[str, str], st
 
 def variables(logs: Logs, component: str) -> dict[str, str]:
     """Variables for the runtime. The node's name is the target's to add, see ``Service.node_variable``."""
-    return {SETTINGS_VARIABLE: SETTINGS_PATH} if logs.splunk and component in _USERS | {SWEEPER} else {}
+    return {SETTINGS_VARIABLE: SETTINGS_PATH} if component in _told(logs) else {}
+
+
+def _told(logs: Logs) -> frozenset[str]:
+    """Who reads the settings' file."""
+    sweeper = {SWEEPER} if sweeps(logs) else frozenset()
+    return _USERS | sweeper if logs.splunk else frozenset(sweeper)
+
+
+def sweeps(logs: Logs) -> bool:
+    """Whether a sweeper can deliver what dead containers left.
+
+    Where a bucket is alone it needs the host's own role or the platform's connection: one of the user's own may be in
+    the database, which it does not see.
+    """
+    bucket = logs.bucket
+    return bool(logs.splunk or (bucket and (bucket.connection or not bucket.connection_id)))
 
 
 def secrets(logs: Logs, component: str) -> tuple[str, ...]:
@@ -140,8 +158,8 @@ def connections(logs: Logs, component: str) -> dict[str, t.Any]:
     if not bucket or not bucket.connection:
         return {}
     # Airflow's own classes upload where tasks and triggers run; the runtime also does what the dag-processor writes.
-    users = WRITERS | READERS | {SWEEPER} if logs.splunk else (WRITERS | READERS) - {"dag-processor"}
-    return {bucket.connection_id: dict(bucket.connection)} if component in users | {TRIER} else {}
+    users = WRITERS | READERS if logs.splunk else (WRITERS | READERS) - {"dag-processor"}
+    return {bucket.connection_id: dict(bucket.connection)} if component in users | {SWEEPER, TRIER} else {}
 
 
 def secret_data(logs: Logs) -> dict[str, str]:
@@ -167,24 +185,24 @@ def certificates(logs: Logs) -> dict[str, str | None]:
 
 def settings(logs: Logs, environment: str) -> str:
     """The settings' file, the same on all nodes; no secret."""
-    splunk = logs.splunk
+    splunk, bucket = logs.splunk, logs.bucket
+    document: dict[str, t.Any] = {"local": {"days": logs.local_days, "mb": logs.local_mb}}
+    if bucket:
+        archive = {"url": bucket.url, "connection": bucket.connection_id}
+        document["archive"] = {name: value for name, value in archive.items() if value}
     if not splunk:
-        return ""
+        return json.dumps(document, indent=1, sort_keys=True) + "\n" if sweeps(logs) else ""
     given = certificates(logs)
     hec = {"url": splunk.url, "token_file": f"/run/secrets/{HEC_TOKEN}", "sourcetype": splunk.sourcetype}
-    document: dict[str, t.Any] = {
-        "environment": environment,
-        "hec": {**hec, **({"ca_file": ca_path("splunk_hec_ca")} if given["splunk_hec_ca"] else {})},
-        "indexes": {"default": splunk.index, "by_bundle": dict(splunk.bundle_indexes)},
-        "local": {"days": logs.local_days, "mb": logs.local_mb},
-    }
+    document.update(
+        environment=environment,
+        hec={**hec, **({"ca_file": ca_path("splunk_hec_ca")} if given["splunk_hec_ca"] else {})},
+        indexes={"default": splunk.index, "by_bundle": dict(splunk.bundle_indexes)},
+    )
     if splunk.search_url:
         document["search"] = {
             "url": splunk.search_url,
             "token_file": f"/run/secrets/{SEARCH_TOKEN}",
             **({"ca_file": ca_path("splunk_search_ca")} if given["splunk_search_ca"] else {}),
         }
-    if logs.bucket:
-        archive = {"url": logs.bucket.url, "connection": logs.bucket.connection_id}
-        document["archive"] = {name: value for name, value in archive.items() if value}
     return json.dumps(document, indent=1, sort_keys=True) + "\n"

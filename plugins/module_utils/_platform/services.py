@@ -21,6 +21,7 @@ UID, GID = "50000", "0"
 
 _JOB_MEMORY_MB = 1024
 _SWEEPER_MEMORY_MB = 256
+_BUCKET_SWEEPER_MEMORY_MB = 768
 _PROBE = ("python", "-m", "flowstead_airflow.probe")
 #: Seconds; the probe gives up on itself after 10.
 _PROBE_TIMEOUT = 15
@@ -307,10 +308,11 @@ def _trier(platform: Platform, image: str) -> tuple[Service, ...]:
 
 def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
     """Delivers on each host what dead containers left in its log files."""
-    if not platform.logs.splunk:
+    if not logs.sweeps(platform.logs):
         return ()
-    name = logs.SWEEPER
-    command = ("python", "-m", "flowstead_airflow.task_logs", "sweep", "--every", str(platform.logs.sweep_seconds))
+    name, splunk = logs.SWEEPER, platform.logs.splunk
+    verb = "sweep" if splunk else "sweep-bucket"
+    command = ("python", "-m", "flowstead_airflow.task_logs", verb, "--every", str(platform.logs.sweep_seconds))
     return (
         Service(
             name=name,
@@ -322,7 +324,8 @@ def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
             files=_files(platform, name),
             order=3,
             stop_grace=30,
-            memory_mb=_SWEEPER_MEMORY_MB,
+            # With a bucket it loads Airflow, and a whole file at a time.
+            memory_mb=_SWEEPER_MEMORY_MB if not platform.logs.bucket else _BUCKET_SWEEPER_MEMORY_MB,
             memory_reservation_mb=32,
             mounts=_mounts(()),
             everywhere=True,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -140,6 +141,43 @@ def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills
     key = f"{PREFIX}/{worker.path('quick').relative_to(worker.logs)}"
     assert server.objects()[key] == worker.path("quick").read_text() == written
     assert len(splunk.events) == len(written.splitlines()), "Splunk gets nothing twice"
+
+
+def test_kill_9_of_supervisor_and_task_leaves_the_log_to_the_sweeper_and_a_living_one_keeps_it(
+    server: S3Server, tmp_path: Path
+) -> None:
+    told = Told(tmp_path, server)
+    worker = Worker(tmp_path, "killed", told.environ("worker"))
+    environ = {**worker.environ, **told.environ("log-sweeper")}
+    command = [
+        *(sys.executable, "-m", "flowstead_airflow.task_logs", "sweep-bucket", "--once"),
+        *("--logs", str(worker.logs)),
+    ]
+
+    def sweep() -> dict[str, t.Any]:
+        os.utime(path, (path.stat().st_mtime - 3600,) * 2)  # it has been quiet for an hour
+        done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr
+        return t.cast("dict[str, t.Any]", json.loads(done.stdout.splitlines()[-1]))
+
+    try:
+        worker.tell("run", "wait")
+        path = worker.path("wait")
+        deadline = time.monotonic() + 120
+        while not path.exists() or "begun" not in path.read_text():
+            assert time.monotonic() < deadline, "the task did not print"
+            time.sleep(0.2)
+        key = f"{PREFIX}/{path.relative_to(worker.logs)}"
+        report = sweep()
+        assert (report["busy"], report["archived"], key in server.objects()) == (1, 0, False)
+    finally:
+        worker.end()
+    written = path.read_text()
+    report = sweep()
+    assert (report["archived"], report["waiting"]) == (len(written.encode()), 0), report
+    assert server.objects()[key] == written
+    assert server.encryption(key) == "AES256"
+    assert path.read_text() == ""
 
 
 #: The job's command again and again in one process, which imports Airflow once: an address on each line of the input.

@@ -78,6 +78,19 @@ class Worker:
 
     def end(self) -> None:
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for process in _session(self.process.pid):
+                os.kill(process, signal.SIGKILL)
         self.process.wait()
         self._errors.close()
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of a session, tasks included, which have groups of their own."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+        except ProcessLookupError:
+            continue  # it has ended
+    return found

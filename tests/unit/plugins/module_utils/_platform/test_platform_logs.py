@@ -14,7 +14,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._platform.doors 
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.environment import config_data, secret_data
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.platform import Platform
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import Service, services
-from flowstead_airflow.task_logs.settings import parse
+from flowstead_airflow.task_logs.settings import parse, parse_bucket
 from platform_samples import platform_of, problems_of
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
@@ -227,7 +227,28 @@ def test_a_bucket_alone_is_in_airflows_own_hands() -> None:
         assert environment["AIRFLOW__LOGGING__DELETE_LOCAL_LOGS"] == "False"
         assert "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS" not in environment
         assert "FLOWSTEAD_TASK_LOGS" not in environment
-    assert "log-sweeper" not in found
+        assert "task_logs" not in {file.name for file in found[name].files}
+
+
+def test_a_bucket_alone_has_a_sweeper_that_signs_in_as_the_platform_does() -> None:
+    one = sinks(s3=S3)
+    sweeper = by_name(one)["log-sweeper"]
+
+    assert sweeper.command[3:6] == ("sweep-bucket", "--every", "60")
+    assert sweeper.everywhere
+    assert sweeper.environment["FLOWSTEAD_TASK_LOGS"] == "/etc/flowstead/task_logs.json"
+    assert sweeper.environment["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "flowstead_logs"
+    assert {file.name for file in sweeper.files} == {"task_logs", "logs_bucket_ca"}
+    settings = parse_bucket(json.loads(config_data(one)["task_logs"]))
+    assert (settings.archive, settings.connection) == ("s3://logs.example.com/airflow", "flowstead_logs")
+    assert (settings.days, settings.local_bytes) == (14, 10 * 2**30)
+
+
+def test_a_connection_in_the_database_is_not_the_sweepers_to_use() -> None:
+    one = sinks(s3={"url": "s3://logs/airflow", "connection_id": "ours"})
+
+    assert "log-sweeper" not in by_name(one)
+    assert "task_logs" not in config_data(one)
 
 
 def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_else() -> None:
@@ -238,6 +259,7 @@ def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_els
         "api-server",
         "triggerer",
         "worker-default",
+        "log-sweeper",
         "logs-bucket",
     }
     (connection,) = json.loads(secret_data(one)["connections.json"]).values()
@@ -261,6 +283,7 @@ def test_who_uploads_or_shows_logs_gets_the_login_as_a_connection_and_nobody_els
         "triggerer",
         "dag-processor",
         "worker-default",
+        "log-sweeper",
         "logs-bucket",
     }
     assert "hidden" not in json.dumps([dict(service.environment) for service in found.values()])

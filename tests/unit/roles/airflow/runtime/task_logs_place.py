@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 import typing as t
 from pathlib import Path
@@ -64,3 +65,23 @@ class Place:
     def found(self) -> list[str]:
         """Texts of the lines that Splunk has, in the order of arrival."""
         return [json.loads(event["raw"])["event"] for event in self.splunk.events]
+
+
+class Stock:
+    """As S3RemoteLogIO: appends to the object, then removes the local directory; a log line and no more on failure."""
+
+    bucket: t.ClassVar[dict[str, str]] = {}
+    fails = False
+
+    def __init__(self, remote_base: str, base_log_folder: Path, delete_local_copy: bool) -> None:
+        assert delete_local_copy
+        self.base, self.folder = remote_base, base_log_folder
+
+    def upload(self, path: str, _ti: t.Any = None) -> None:
+        local = self.folder / path
+        if not Stock.fails:
+            self.bucket[path] = self.bucket.get(path, "") + local.read_text()
+            shutil.rmtree(local.parent)
+
+    def read(self, path: str, _ti: t.Any) -> tuple[list[str], list[str] | None]:
+        return ([f"{self.base}/{path}"], [self.bucket[path]]) if path in self.bucket else ([], None)

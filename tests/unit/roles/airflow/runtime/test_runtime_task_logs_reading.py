@@ -17,7 +17,7 @@ from flowstead_airflow.task_logs.events import Encoder
 from flowstead_airflow.task_logs.remote import SplunkRemoteLogIO
 from flowstead_airflow.task_logs.search import Search, SearchError, Wanted
 from flowstead_airflow.task_logs.settings import Endpoint, TaskLogSettings
-from task_logs_place import ATTEMPT, Place
+from task_logs_place import ATTEMPT, Place, Stock
 
 BEGIN = datetime(2026, 11, 26, 10, tzinfo=timezone.utc)
 TRIGGER = f"{ATTEMPT}.trigger.7.log"
@@ -313,28 +313,6 @@ def test_a_triggers_file_that_is_delivered_stays_where_it_is(place: Place, remot
     path = place.write(TRIGGER)
     remote.upload(TRIGGER)
     assert [one.name for one in path.parent.iterdir()] == [path.name]
-
-
-class Stock:
-    """As S3RemoteLogIO: appends to the object, then removes the local directory; False and a log line on failure."""
-
-    bucket: t.ClassVar[dict[str, str]] = {}
-    fails = False
-
-    def __init__(self, remote_base: str, base_log_folder: Path, delete_local_copy: bool) -> None:
-        assert delete_local_copy
-        self.base, self.folder = remote_base, base_log_folder
-
-    def upload(self, path: str, _ti: t.Any = None) -> None:
-        import shutil  # noqa: PLC0415
-
-        local = self.folder / path
-        if not Stock.fails:
-            self.bucket[path] = self.bucket.get(path, "") + local.read_text()
-            shutil.rmtree(local.parent)
-
-    def read(self, path: str, _ti: t.Any) -> tuple[list[str], list[str] | None]:
-        return ([f"{self.base}/{path}"], [self.bucket[path]]) if path in self.bucket else ([], None)
 
 
 @pytest.fixture(name="archived")

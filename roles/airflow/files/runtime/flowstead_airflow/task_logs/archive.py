@@ -19,7 +19,7 @@ from pathlib import Path
 
 from flowstead_airflow.task_logs import paths
 from flowstead_airflow.task_logs.delivery import OpenLog
-from flowstead_airflow.task_logs.settings import TaskLogSettings
+from flowstead_airflow.task_logs.settings import BucketSettings, TaskLogSettings
 
 #: The stock classes read the connection's ID there and nowhere else.
 _CONNECTION = "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"
@@ -38,7 +38,7 @@ class Archive:
         spool: directory for copies.
     """
 
-    def __init__(self, given: TaskLogSettings, logs: Path, spool: Path) -> None:
+    def __init__(self, given: TaskLogSettings | BucketSettings, logs: Path, spool: Path) -> None:
         self._given = given
         self._logs = logs
         self._staging = spool / "archive"
@@ -54,13 +54,23 @@ class Archive:
         begin, end = file.mark.archived, file.size
         if end <= begin:
             return 0
+        self.upload(file.descriptor, begin, end, paths.source_of(file.relative), ti)
+        file.mark.archived = end
+        file.mark.store()
+        return end - begin
+
+    def upload(self, descriptor: int, begin: int, end: int, source: str, ti: t.Any = None) -> None:
+        """Append a part of a file to what the archive has of a source.
+
+        Raises:
+            ArchiveError: when that did not work.
+        """
         self._staging.mkdir(parents=True, exist_ok=True)
-        source = paths.source_of(file.relative)
         with tempfile.TemporaryDirectory(dir=self._staging, ignore_cleanup_errors=True) as directory:
             copy = Path(directory, source)
             try:
                 copy.parent.mkdir(parents=True)
-                _copy(file.descriptor, begin, end, copy)
+                _copy(descriptor, begin, end, copy)
                 self._stock(Path(directory)).upload(source, ti)
             except Exception as error:  # whatever the cloud's library raises
                 raise ArchiveError(f"{self._given.archive}/{source}: {error}") from error
@@ -68,9 +78,12 @@ class Archive:
                 raise ArchiveError(
                     f"{self._given.archive}/{source}: not uploaded; the reason is in the log before this"
                 )
-        file.mark.archived = end
-        file.mark.store()
-        return end - begin
+
+    def has(self, descriptor: int, relative: str) -> bool:
+        """Whether the archive's copy ends with all that a file has: then its writer died right after the upload."""
+        _sources, logs = self._stock(self._logs).read(paths.source_of(relative), None)
+        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace").rstrip("\n")
+        return any(str(text).rstrip("\n").endswith(content) for text in logs or [])
 
     def read(self, relative: str, ti: t.Any) -> tuple[list[str], list[t.Any]]:
         """Sources and lines as the stock class gives them: whole texts, or streams where it has them."""

@@ -108,12 +108,41 @@ class TaskLogSettings:
         return self.index_by_bundle.get(bundle, self.index)
 
 
+@dataclass(frozen=True)
+class BucketSettings:
+    """What the sweeper needs to know where a bucket is the only sink.
+
+    Attributes:
+        archive: s3://bucket/prefix or gs://bucket/prefix.
+        connection: Airflow's connection for it; empty for the host's own role.
+        days: emptied files are kept so long.
+        local_bytes: of all log files.
+    """
+
+    archive: str
+    connection: str = ""
+    days: float = 14.0
+    local_bytes: int = 10 * 2**30
+
+
 def load(environ: t.Mapping[str, str] | None = None) -> TaskLogSettings:
     """The settings from the file that :data:`VARIABLE` names.
 
     Raises:
         TaskLogSettingsError: when something is wrong with it; with all problems, and never with a secret.
     """
+    return _load(environ, parse)
+
+
+def load_bucket(environ: t.Mapping[str, str] | None = None) -> BucketSettings:
+    """As :func:`load`, where a bucket is the only sink."""
+    return _load(environ, lambda content, _node: parse_bucket(content))
+
+
+_Made = t.TypeVar("_Made")
+
+
+def _load(environ: t.Mapping[str, str] | None, parser: t.Callable[[t.Any, str], _Made]) -> _Made:
     try:
         path = settings.text(VARIABLE, None, environ)
         node = settings.text(NODE, socket.gethostname(), environ)
@@ -125,9 +154,31 @@ def load(environ: t.Mapping[str, str] | None = None) -> TaskLogSettings:
     except ValueError as error:
         raise TaskLogSettingsError(f"{path} is no JSON: {error}") from None
     try:
-        return parse(content, node)
+        return parser(content, node)
     except TaskLogSettingsError as error:
         raise TaskLogSettingsError(f"{path}: {error}") from None
+
+
+def parse_bucket(content: t.Any) -> BucketSettings:
+    """The settings from the file's content, which has ``archive`` and ``local`` as :func:`parse` knows them.
+
+    Raises:
+        TaskLogSettingsError: with all problems at once.
+    """
+    problems: list[str] = []
+    top = _Part(content, "", problems)
+    archive, local = top.part("archive", required=True), top.part("local")
+    made = BucketSettings(
+        archive=_archive(archive),
+        connection=archive.text("connection", "", pattern=_NAME, hint="a connection's ID"),
+        days=local.number("days", 14, 0, 3650),
+        local_bytes=int(local.number("mb", 10240, 1, 2**30) * 2**20),
+    )
+    for part in (top, archive, local):
+        part.refuse_others()
+    if problems:
+        raise TaskLogSettingsError("; ".join(problems))
+    return made
 
 
 def parse(content: t.Any, node: str) -> TaskLogSettings:
@@ -287,7 +338,12 @@ def spool_of(settings_: TaskLogSettings, logs: Path) -> Path:
 
     Its name begins with a dot: Airflow's log server and UI show what begins like a log file beside it.
     """
-    return settings_.spool or logs / ".flowstead"
+    return settings_.spool or spool_below(logs)
+
+
+def spool_below(logs: Path) -> Path:
+    """Where the spool is unless the settings name another place."""
+    return logs / ".flowstead"
 
 
 def base_log_folder(environ: t.Mapping[str, str] | None = None) -> Path:

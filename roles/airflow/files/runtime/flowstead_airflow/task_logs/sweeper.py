@@ -10,6 +10,7 @@ process had sent and not yet noted, at most one batch, is sent twice, and nothin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -28,10 +29,10 @@ from flowstead_airflow.task_logs.settings import TaskLogSettings
 log = logging.getLogger(__name__)
 
 #: Seconds after its last line during which a file may be one whose writer is about to claim it.
-_SETTLED = 60.0
+SETTLED = 60.0
 #: Seconds for which an empty directory stays: a task may be about to make its file there.
 _EMPTY = 3600.0
-_DAY = 86400.0
+DAY = 86400.0
 
 
 @dataclass
@@ -105,12 +106,8 @@ class Sweeper:
     def sweep(self) -> Report:
         """Deliver, then remove. One at a time for each log folder."""
         report = Report()
-        self._delivery.spool.mkdir(parents=True, exist_ok=True)
-        with (self._delivery.spool / "sweeper.lock").open("a") as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                report.skipped = True
+        with alone(self._delivery.spool, report) as mine:
+            if not mine:
                 return report
             before = asdict(self._delivery.counters)
             at_rest = self._deliver(report)
@@ -126,7 +123,7 @@ class Sweeper:
     def _deliver(self, report: Report) -> list[_Found]:
         at_rest: list[_Found] = []
         away = False
-        for relative, status in self._files():
+        for relative, status in log_files(self._logs, self._delivery.spool):
             report.files += 1
             report.bytes += status.st_size
             mark = marks.peek(self._delivery.mark_of(relative))
@@ -153,7 +150,7 @@ class Sweeper:
     def _send(self, file: OpenLog, status: os.stat_result, report: Report, away: bool) -> bool:
         """Deliver one file; whether Splunk turned out to be away."""
         if not away:
-            final = status.st_mtime < self._clock() - _SETTLED
+            final = status.st_mtime < self._clock() - SETTLED
             try:
                 for _batch in all_of(self._delivery, file, final):
                     pass
@@ -170,25 +167,12 @@ class Sweeper:
     def _is_delivered(self, size: int, sent: int, archived: int) -> bool:
         return sent >= size and (self._archive is None or archived >= size)
 
-    def _files(self) -> t.Iterator[tuple[str, os.stat_result]]:
-        """Log files below the folder, without what a link leads to."""
-        for directory, names, files in os.walk(self._logs):
-            names[:] = sorted(name for name in names if Path(directory, name) != self._delivery.spool)
-            for name in sorted(files):
-                path = Path(directory, name)
-                if not paths.is_log(name) or path.is_symlink():
-                    continue
-                try:
-                    yield path.relative_to(self._logs).as_posix(), path.stat()
-                except FileNotFoundError:
-                    continue
-
     def _remove(self, at_rest: list[_Found], report: Report) -> None:
         now = self._clock()
-        oldest = sorted((one for one in at_rest if one.changed < now - _SETTLED), key=lambda one: one.changed)
+        oldest = sorted((one for one in at_rest if one.changed < now - SETTLED), key=lambda one: one.changed)
         kept = []
         for one in oldest:
-            old = one.delivered and one.changed < now - self._given.days * _DAY
+            old = one.delivered and one.changed < now - self._given.days * DAY
             if not (old and self._take_away(one, report)):
                 kept.append(one)
         # What is delivered goes first, however young.
@@ -212,13 +196,7 @@ class Sweeper:
             file.close()
             return False
         if not delivered:
-            text = f"{one.relative} is removed with {missing} bytes that Splunk does not have: local.mb is used up"
-            log.error("Task logs LOST: %s", text)
-            report.problem(text)
-            report.lost += 1
-            report.lost_bytes += missing
-            with (self._delivery.spool / "lost.jsonl").open("a", encoding="utf-8") as lost:
-                lost.write(json.dumps({"when": self._clock(), "file": one.relative, "bytes": missing}) + "\n")
+            note_loss(report, one.relative, missing, where="Splunk", spool=self._delivery.spool, now=self._clock())
         (self._logs / one.relative).unlink(missing_ok=True)
         file.close(remove_mark=True)
         report.bytes -= size
@@ -237,19 +215,58 @@ class Sweeper:
                 if mark:
                     mark.release(remove=True)
         for folder in (root, self._logs, self._delivery.spool / "archive"):
-            self._remove_empty(folder)
+            remove_empty(folder, self._delivery.spool, self._clock)
 
-    def _remove_empty(self, root: Path) -> None:
-        before = self._clock() - _EMPTY
-        for directory, _names, files in os.walk(root, topdown=False):
-            path = Path(directory)
-            copies = root.name == "archive" and root.parent == self._delivery.spool
-            if path in (root, self._delivery.spool) or (files and not copies):
+
+@contextlib.contextmanager
+def alone(spool: Path, report: Report) -> t.Iterator[bool]:
+    """Whether this is the only sweep of a log folder, as long as it lasts; the report says when it is not."""
+    spool.mkdir(parents=True, exist_ok=True)
+    with (spool / "sweeper.lock").open("a") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.skipped = True
+        yield not report.skipped
+
+
+def log_files(logs: Path, spool: Path) -> t.Iterator[tuple[str, os.stat_result]]:
+    """Log files below a folder, by their path below it, without the spool and what a link leads to."""
+    for directory, names, files in os.walk(logs):
+        names[:] = sorted(name for name in names if Path(directory, name) != spool)
+        for name in sorted(files):
+            path = Path(directory, name)
+            if not paths.is_log(name) or path.is_symlink():
                 continue
             try:
-                if path.stat().st_mtime < before:
-                    for name in files:
-                        (path / name).unlink(missing_ok=True)
-                    path.rmdir()
-            except OSError:
-                continue  # not empty, or in use again
+                yield path.relative_to(logs).as_posix(), path.stat()
+            except FileNotFoundError:
+                continue
+
+
+def note_loss(report: Report, relative: str, missing: int, *, where: str, spool: Path, now: float) -> None:
+    """Say everywhere that a file goes before all of it was delivered."""
+    text = f"{relative} is removed with {missing} bytes that {where} does not have: local.mb is used up"
+    log.error("Task logs LOST: %s", text)
+    report.problem(text)
+    report.lost += 1
+    report.lost_bytes += missing
+    with (spool / "lost.jsonl").open("a", encoding="utf-8") as lost:
+        lost.write(json.dumps({"when": now, "file": relative, "bytes": missing}) + "\n")
+
+
+def remove_empty(root: Path, spool: Path, clock: t.Callable[[], float]) -> None:
+    """Remove directories that have been empty for a while, and what dead processes copied for the archive."""
+    before = clock() - _EMPTY
+    for directory, _names, files in os.walk(root, topdown=False):
+        path = Path(directory)
+        copies = root == spool / "archive"
+        if path in (root, spool) or (files and not copies):
+            continue
+        try:
+            if path.stat().st_mtime < before:
+                for name in files:
+                    (path / name).unlink(missing_ok=True)
+                path.rmdir()
+        except OSError:
+            continue  # not empty, or in use again
