@@ -124,7 +124,13 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineError,
     EngineUnreachable,
 )
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.proof import NoAnswer, Prover, Wanted, explain
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.proof import (
+    NoAnswer,
+    Prover,
+    Wanted,
+    explain,
+    late,
+)
 
 _HASH = re.compile(r"[0-9a-f]{12,64}")
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -181,6 +187,8 @@ def main() -> None:
         failure = f"Release {wanted.release} is not proved on {host}. {failure}"
     elif not proved:
         failure = explain(prover.witnesses.values(), wanted, host)
+    for line in late(prover.witnesses.values(), wanted, host):
+        module.warn(line)
     if failure and not module.check_mode:
         module.fail_json(msg=failure, **result)
     if failure:

@@ -24,6 +24,8 @@ SERVICE_LABEL = "com.docker.swarm.service.name"
 PAUSE_SECONDS = 0.2
 #: Seconds that the first look may take when the time is shorter than that.
 SHORTEST_LOOK = 2.0
+#: A container that saw the release only after so many seconds is told.
+LATE_SECONDS = 15.0
 
 Item = dict[str, t.Any]
 
@@ -45,6 +47,7 @@ class Witness:
     """One container.
 
     Attributes:
+        first: what it saw at the first look, while that was not the release.
         seconds: from the beginning until it saw the release; None while it has not.
     """
 
@@ -53,6 +56,7 @@ class Witness:
     service: str
     pid: int = 0
     view: View = field(default_factory=View)
+    first: View | None = None
     seconds: float | None = None
 
     def result(self) -> Item:
@@ -153,6 +157,8 @@ class Prover:
             return
         if self._fits(witness.view):
             witness.seconds = round(self.now() - began, 3)
+        elif witness.first is None:
+            witness.first = witness.view
 
     def _look(self, root: str) -> View:
         view = mount_view.look(root, self.wanted.path)
@@ -182,18 +188,32 @@ def explain(witnesses: t.Iterable[Witness], wanted: Wanted, host: str) -> str:
     for witness in witnesses:
         if witness.seconds is not None:
             continue
-        seen = witness.view.problem or "nothing"
-        if not witness.view.problem and witness.view.release != wanted.release:
-            seen = f"release {witness.view.release}"
-        elif not witness.view.problem:
-            seen = f"the release with hash {witness.view.hash[:12]} instead of {wanted.hash[:12]}"
-        lines.append(f"  - {witness.name} ({witness.service or 'no service'}) sees: {seen}")
+        lines.append(f"  - {witness.name} ({witness.service or 'no service'}) sees: {_seen(witness.view, wanted)}")
     lines.append(
         "A host that lags keeps names of an NFS mount for as long as its options say (acdirmax, lookupcache): raise "
         "timeout or mount as role flowstead.airflow.dag_share does. Compare with the host's own view: findmnt, and "
         "readlink of current. A container that sees another directory has to be started again."
     )
     return "\n".join(lines)
+
+
+def late(witnesses: t.Iterable[Witness], wanted: Wanted, host: str) -> list[str]:
+    """Which container saw the release, and took long; one line each."""
+    return [
+        f"{witness.name} ({witness.service or 'no service'}) on {host} saw release {wanted.release} only after "
+        f"{witness.seconds:.0f} s; at the first look it saw: {_seen(witness.first or View(), wanted)}. Until then new "
+        "runs on this host may have begun on the release before."
+        for witness in witnesses
+        if witness.seconds is not None and witness.seconds >= LATE_SECONDS
+    ]
+
+
+def _seen(view: View, wanted: Wanted) -> str:
+    if view.problem:
+        return view.problem
+    if view.release != wanted.release:
+        return f"release {view.release}" if view.release else "nothing"
+    return f"the release with hash {view.hash[:12]} instead of {wanted.hash[:12]}"
 
 
 def _in_time(read: t.Callable[[], View], seconds: float, name: str) -> View:

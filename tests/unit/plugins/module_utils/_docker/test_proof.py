@@ -16,7 +16,14 @@ import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker import mount_view, proof
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.fresh import ask_server
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.proof import NoAnswer, Prover, Wanted, explain
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.proof import (
+    LATE_SECONDS,
+    NoAnswer,
+    Prover,
+    Wanted,
+    explain,
+    late,
+)
 from fake_engine import NAMESPACE, FakeEngine
 
 PATH = "/opt/airflow/bundles/dags"
@@ -170,6 +177,19 @@ def test_a_flip_is_waited_for_and_timed(host: Host, share: Path) -> None:
 
     assert prover.run()
     assert prover.witnesses["id1"].seconds == pytest.approx(0.4)
+    assert late(prover.witnesses.values(), prover.wanted, "swarm2") == []
+
+
+def test_a_container_that_was_late_is_told_with_what_it_saw_before(host: Host, share: Path) -> None:
+    host.add(1, share)
+    looks = int(LATE_SECONDS / proof.PAUSE_SECONDS) + 1
+    host.waits = [*[lambda: None] * looks, lambda: flip(share, NEW)]
+    prover = host.prover(timeout=60.0)
+
+    assert prover.run()
+    (line,) = late(prover.witnesses.values(), prover.wanted, "swarm2")
+    for words in ("worker.1 (airflow_worker) on swarm2", f"release {NEW} only after 15 s", f"it saw: release {OLD}"):
+        assert words in line
 
 
 def test_a_host_without_containers_of_the_bundle_passes_with_none(host: Host, share: Path) -> None:
