@@ -296,6 +296,10 @@ transferred:
     copied:
       description: Files that had to be copied there.
       type: int
+stored:
+  description: Number of releases on the share, the new one included.
+  returned: stage
+  type: int
 removed:
   description: Releases that were removed.
   returned: prune and discard

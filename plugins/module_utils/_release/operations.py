@@ -88,14 +88,16 @@ class Operations:
         common = {"hash": wanted.hash, "files": len(wanted.files), "differences": differences}
         if plan.release:
             return self._result(
-                False, current, [], release=plan.release, warnings=plan.warnings, transferred=_none(), **common
-            )
+                False, current, [], release=plan.release, warnings=plan.warnings, transferred=_none(),
+                stored=len(root.releases()), **common,
+            )  # fmt: skip
         refuse_full(root, wanted, plan.missing)
         with self._uploaded() as upload:
             if upload is None:
                 return self._result(
-                    True, current, lines, warnings=plan.warnings, release="", missing=plan.missing, **common
-                )
+                    True, current, lines, warnings=plan.warnings, release="", missing=plan.missing,
+                    stored=len(root.releases()) + 1, **common,
+                )  # fmt: skip
             done = Stager(self._files, root, wanted, upload).stage(plan)
         transferred = {
             "files": done.written, "bytes": done.bytes, "linked": done.linked, "copied": done.copied
@@ -108,6 +110,7 @@ class Operations:
             warnings=plan.warnings + done.warnings,
             missing=done.missing,
             transferred=transferred,
+            stored=len(root.releases()),
             **common,
         )
 

@@ -18,7 +18,7 @@ from .files import digest_file
 from .manifest import File, Manifest
 
 #: On a share, most of the time of each file is spent waiting for the server.
-WORKERS = 8
+WORKERS = 16
 
 
 def verify(directory: str, found: Manifest, workers: int = WORKERS) -> list[str]:

@@ -79,6 +79,13 @@ def test_the_same_content_is_never_published_twice(share: Share) -> None:
     assert share.snapshot()[2:] == before[2:]
 
 
+def test_staging_counts_the_releases_that_are_there_with_it(share: Share) -> None:
+    first = share.stage(OLD)
+    assert first["stored"] == len(list((share.path / "releases").iterdir())) == 2, "the first one is empty"
+    assert share.stage(NEW)["stored"] == 3
+    assert share.stage(OLD)["stored"] == 3
+
+
 def test_only_what_changed_is_sent_and_the_rest_is_linked(share: Share) -> None:
     first = share.publish(OLD)
     done = share.stage(NEW)
