@@ -5,7 +5,7 @@ VENV := .venv/bin
 PLAYBOOK := ANSIBLE_CONFIG=ansible.cfg $(VENV)/ansible-playbook
 export PYTHON
 
-.PHONY: help up down check test bench lock docs controller dev lab-up lab-down lab-ssh
+.PHONY: help up down check test bench lock docs controller dev lab-up lab-splunk lab-down lab-ssh
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ dev:
 lab-up: ## Start the lab's hosts, to play with: then make up INVENTORY=inventories/lab
 	scripts/lab_needs
 	molecule/lab/lab up
+
+lab-splunk: dev ## A double of Splunk in the lab, for task logs; before make up INVENTORY=inventories/lab
+	$(VENV)/python molecule/support/splunk.py
 
 lab-down: ## End the lab and leave nothing behind
 	molecule/lab/lab down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import json
@@ -88,9 +89,10 @@ class Airflow:
 class Run:
     """One run of the DAG ``probe``."""
 
-    def __init__(self, airflow: Airflow, tasks: int, seconds: int) -> None:
+    def __init__(self, airflow: Airflow, tasks: int, seconds: int, lines: int = 1) -> None:
+        """Start it; each task prints so many lines a second."""
         self.airflow, self.tasks, self.seconds = airflow, tasks, seconds
-        conf = {"tasks": tasks, "seconds": seconds}
+        conf = {"tasks": tasks, "seconds": seconds, "lines": lines}
         made = airflow.keep_asking("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})
         self.id = made["dag_run_id"]
         self.path = f"/api/v2/dags/{DAG}/dagRuns/{urllib.parse.quote(self.id, safe='')}"
@@ -137,28 +139,80 @@ class Run:
         path = f"{self.path}/taskInstances/work/{index}/tries"
         return self.airflow.keep_asking("GET", path)["task_instances"]
 
-    def lines(self, index: int, attempt: int) -> int:
-        """How many of the lines that an attempt printed can be read."""
+    def lines(self, index: int, attempt: int) -> list[datetime.datetime]:
+        """When each of the lines was printed that can be read of an attempt."""
         path = f"{self.path}/taskInstances/work/logs/{attempt}?map_index={index}&full_content=true"
-        document = self.airflow.keep_asking("GET", path)
-        return json.dumps(document).count(f"of {self.seconds}")
+        content = self.airflow.keep_asking("GET", path)["content"]
+        mine = [entry for entry in content if isinstance(entry, dict) and f"of {self.seconds}" in entry["event"]]
+        return [datetime.datetime.fromisoformat(entry["timestamp"]) for entry in mine]
 
-    def lost_lines(self) -> tuple[int, int]:
-        """Log lines that cannot be read: of attempts that ended well, and of interrupted ones (by their times)."""
+    def lost_lines(
+        self, faults: t.Sequence[float] = (), printed: t.Callable[[int, int], int] | None = None
+    ) -> tuple[int, int]:
+        """Log lines that cannot be read: of attempts that ended well, and of interrupted ones.
+
+        A task prints a line each second, so its first line's time says how many it had printed when it was interrupted.
+
+        Args:
+            faults: when hosts died or were cut off, in seconds since 1970. An attempt counts up to the last of them
+                before Airflow gave it up, which may be long after it ended; without any, up to then.
+            printed: how many lines an interrupted attempt has printed, by its number and the task's, if that is known.
+        """
         finished = interrupted = 0
         for entry in self.instances():
-            for attempt in self.tries(entry["map_index"]):
-                read = self.lines(entry["map_index"], attempt["try_number"])
+            index = entry["map_index"]
+            for attempt in self.tries(index):
+                read = self.lines(index, attempt["try_number"])
                 if attempt["state"] == "success":
-                    finished += max(0, self.seconds - read)
+                    finished += max(0, self.seconds - len(read))
                 else:
-                    interrupted += max(0, min(self.seconds, _seconds(attempt)) - read)
+                    known = printed(index, attempt["try_number"]) if printed else _printed(attempt, read, faults)
+                    interrupted += max(0, min(self.seconds, known) - len(read))
         return finished, interrupted
 
+    def printed(self, index: int, attempt: int, faults: t.Sequence[float] = ()) -> int:
+        """How many lines an interrupted attempt has printed, or one more; ``faults`` as for :meth:`lost_lines`."""
+        (found,) = (one for one in self.tries(index) if one["try_number"] == attempt)
+        return min(self.seconds, _printed(found, self.lines(index, attempt), faults))
 
-def _seconds(attempt: dict[str, t.Any]) -> int:
-    """Seconds between an attempt's start and its end, which for a lost one is when it was noticed."""
-    if not attempt["start_date"] or not attempt["end_date"]:
+    def interrupted(self) -> int:
+        """How many attempts did not end well."""
+        return sum(
+            attempt["state"] != "success" for entry in self.instances() for attempt in self.tries(entry["map_index"])
+        )
+
+    def await_lines(
+        self,
+        faults: t.Sequence[float] = (),
+        printed: t.Callable[[int, int], int] | None = None,
+        *,
+        interrupted: int = 0,
+        seconds: float = 180,
+    ) -> tuple[int, int]:
+        """Wait until no line of a finished attempt is lost, and of interrupted ones no more than so many.
+
+        What hosts that were away still have may take a moment to arrive. Returns what is lost at the end.
+        """
+        lost = (0, 0)
+
+        def arrived() -> t.Any:
+            nonlocal lost
+            lost = self.lost_lines(faults, printed)
+            return True if lost[0] == 0 and lost[1] <= interrupted else Waiting(lost)
+
+        with contextlib.suppress(AssertionError):  # the caller's to judge
+            wait_for(f"the lines of {self.id}", arrived, seconds, pause=3)
+        return lost
+
+
+def _printed(attempt: dict[str, t.Any], read: t.Sequence[datetime.datetime], faults: t.Sequence[float]) -> int:
+    """Lines that an interrupted attempt has printed, at most."""
+    began, ended = (
+        attempt[key] and datetime.datetime.fromisoformat(attempt[key]) for key in ("start_date", "end_date")
+    )
+    if not began or not ended:
         return 0
-    began, ended = (datetime.datetime.fromisoformat(attempt[key]) for key in ("start_date", "end_date"))
-    return int((ended - began).total_seconds())
+    times = [datetime.datetime.fromtimestamp(fault, datetime.timezone.utc) for fault in faults]
+    ended = max((one for one in times if began < one < ended), default=ended)
+    first = min(read, default=began)
+    return max(0, int((ended - first).total_seconds()) + 1)

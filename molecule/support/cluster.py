@@ -53,6 +53,16 @@ class Cluster:
                 found[address] = host
         return found
 
+    def process(self, host: str, address: str) -> int:
+        """Process ID, on its host, of the container that has an address."""
+        listed = json.loads(self.hosts.run(host, "docker inspect $(docker ps -q)"))
+        (found,) = (
+            one["State"]["Pid"]
+            for one in listed
+            if address in [network["IPAddress"] for network in one["NetworkSettings"]["Networks"].values()]
+        )
+        return int(found)
+
     def trouble(self) -> str:
         """Why the platform is not at its full strength, or nothing."""
         try:

@@ -12,6 +12,7 @@ import pytest
 from airflow_api import DAG, Airflow
 from cluster import Cluster
 from lab_hosts import ROOT, SERVICES, Hosts, wait_for
+from splunk import Splunk
 
 INVENTORY = ROOT / "inventories" / "lab"
 SHARE = "/srv/share/lab/examples"
@@ -27,6 +28,12 @@ def hosts() -> Hosts:
 def secrets() -> dict[str, str]:
     """The generated passwords of the lab's inventory, by name."""
     return {entry.name: entry.read_text().split()[0] for entry in sorted((INVENTORY / ".secrets").iterdir())}
+
+
+@pytest.fixture(scope="session")
+def splunk(hosts: Hosts) -> Splunk:
+    """Splunk on the services host, where task logs go."""
+    return Splunk(hosts)
 
 
 @pytest.fixture(scope="session")

@@ -56,5 +56,10 @@ TABLES = {
             "full strength after",
         ),
     ),
+    "logs": Table(
+        "logs",
+        "lines of task logs, and what Splunk has of them",
+        ("what happened", "printed", "lost at once", "lost in the end"),
+    ),
     "figures": Table("figures", "figures of the lab", ("what", "figure")),
 }

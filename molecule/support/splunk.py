@@ -1,4 +1,8 @@
-"""The double of Splunk on a host of the lab, and what it has seen."""
+"""The double of Splunk on a host of the lab, and what it has seen.
+
+As a program it starts the double on the services host of the lab that LAB names, and makes it the place where
+inventories/lab sends task logs.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,29 @@ import subprocess
 import typing as t
 from pathlib import Path
 
+from airflow_api import Run
 from lab_hosts import ROOT, SERVICES, Hosts, wait_for
 
+#: Where a host has the files of task logs.
+VOLUME = "/var/lib/docker/volumes/airflow-lab_logs/_data"
 DOUBLES = ROOT / "molecule" / "doubles"
 _PLACE, _UNIT = "/srv/splunk", "splunk-double"
 _CERTIFICATE, _KEY = f"{_PLACE}/certificate.pem", f"{_PLACE}/certificate.key"
+_SERVICE = f"""[Unit]
+Description=A double of Splunk: HTTP Event Collector and search
+
+[Service]
+Environment=PYTHONPATH={_PLACE}
+ExecStart=/usr/bin/python3 -m splunk_double --config {_PLACE}/splunk.json
+Restart=always
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 class Splunk:
-    """A collector with TLS and a search API on a host, until :meth:`stop`.
+    """A collector with TLS and a search API on a host, until :meth:`stop`; it also outlives that host's restart.
 
     Attributes:
         variables: the key ``splunk`` of ``airflow_logs.tasks``.
@@ -69,17 +87,20 @@ class Splunk:
             "readers": [{"token": self.variables["search_token"], "indexes": list(self.INDEXES)}],
         }
         self._hosts.write(self._host, f"{_PLACE}/splunk.json", json.dumps(settings))
-        self.stop()
-        self._hosts.run(
-            self._host,
-            f"systemd-run --quiet --unit={_UNIT} --setenv=PYTHONPATH={_PLACE} "
-            f"python3 -m splunk_double --config {_PLACE}/splunk.json",
-        )
+        self._hosts.write(self._host, f"/etc/systemd/system/{_UNIT}.service", _SERVICE)
+        self._hosts.run(self._host, f"systemctl daemon-reload && systemctl enable {_UNIT} && systemctl restart {_UNIT}")
         wait_for("the double of Splunk", lambda: self._hosts.ask(self._host, _admin("state")).stdout, 60)
 
     def stop(self) -> None:
         """End it; its events stay."""
-        self._hosts.ask(self._host, f"systemctl stop {_UNIT}; systemctl reset-failed {_UNIT}")
+        self._hosts.run(self._host, f"systemctl disable --now {_UNIT}")
+
+    def use(self) -> None:
+        """Have inventories/lab send task logs there."""
+        logs = {"tasks": {"splunk": self.variables}, "sweep_seconds": 15}
+        place = Path(self._hosts.facts["ssh_config"]).parent / "logs.json"
+        place.touch(mode=0o600)
+        place.write_text(json.dumps(logs, indent=2), encoding="utf-8")
 
     def mode(self, mode: str) -> None:
         """up, down, hang, slow, busy or unhealthy."""
@@ -93,6 +114,26 @@ class Splunk:
             (line["fields"]["segment"], line["fields"]["offset"]): line for line in lines if line["source"] == source
         }
         return list(unique.values())
+
+    def printed(self, source: str, text: str) -> int:
+        """How many different lines of one file have this text; counted there, since there may be many."""
+        program = (
+            "import json, sys\n"
+            "wanted = json.dumps(sys.argv[1])\n"
+            "seen = set()\n"
+            f"for line in open('{_PLACE}/events.jsonl'):\n"
+            "    if wanted in line and sys.argv[2] in line:\n"
+            "        event = json.loads(line)\n"
+            "        if event['source'] == sys.argv[1] and sys.argv[2] in event['raw']:\n"
+            "            seen.add((event['fields']['segment'], event['fields']['offset']))\n"
+            "print(len(seen))"
+        )
+        words = ("python3", "-c", shlex.quote(program), shlex.quote(source), shlex.quote(text))
+        return int(self._hosts.run(self._host, *words, timeout=300))
+
+    def lines_of(self, run: Run, index: int, attempt: int = 1) -> int:
+        """How many of its own lines an attempt of ``work`` has in Splunk."""
+        return self.printed(log_path(run.id, index, attempt), f"of {run.seconds}")
 
     def matching(self, text: str) -> list[dict[str, t.Any]]:
         """Every event whose line in the double's file has this text, also those that came twice."""
@@ -112,3 +153,10 @@ def log_path(run: str, index: int, attempt: int, dag: str = "probe", task: str =
     return str(
         Path(f"dag_id={dag}", f"run_id={run}", f"task_id={task}", f"map_index={index}", f"attempt={attempt}.log")
     )
+
+
+if __name__ == "__main__":
+    collector = Splunk(Hosts())
+    collector.start()
+    collector.use()
+    print(f"Splunk's double answers at {collector.variables['url']}; inventories/lab sends task logs there.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from conftest_shared import airflow, cluster, hosts, secrets  # noqa: F401  fixtures
+from conftest_shared import airflow, cluster, hosts, secrets, splunk  # noqa: F401  fixtures
 from report import TABLES, Table
+from witness import witness
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +22,27 @@ def faults() -> Table:
 
 
 @pytest.fixture(scope="session")
+def losses() -> Table:
+    """What became of log lines."""
+    return TABLES["logs"]
+
+
+@pytest.fixture(scope="session")
 def figures() -> Table:
     """Times and sizes."""
     return TABLES["figures"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> t.Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the platform beside a failure: what takes the hosts away leaves nothing to look at."""
+    report = yield
+    found = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and call.when == "call" and found is not None:
+        report.sections.append(("the platform when the test failed", witness(found)))
+    return report
 
 
 def pytest_sessionfinish() -> None:

@@ -1,4 +1,4 @@
-"""What the faults are tried on: tasks that take a while, say a line each second, and may run again."""
+"""What the faults are tried on: tasks that take a while, say a line each second or more, and may run again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ with DAG(
     @task
     def work(number: int, dag_run=None) -> int:
         """Take the wanted number of seconds, and say so."""
-        seconds = int((dag_run.conf or {}).get("seconds", 1))
+        seconds, lines = (int((dag_run.conf or {}).get(name, 1)) for name in ("seconds", "lines"))
+        began = time.monotonic()
         for second in range(seconds):
-            print(f"probe line {second} of {seconds}")
-            time.sleep(1)
+            for _line in range(lines):
+                print(f"probe line {second} of {seconds}")
+            time.sleep(max(0.0, began + second + 1 - time.monotonic()))
         return number
 
     @task

@@ -12,20 +12,42 @@ import typing as t
 from airflow_api import Airflow, Run
 from cluster import Cluster
 from conftest_shared import play
-from lab_hosts import MANAGERS, SERVICES, Hosts, wait_for
+from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 from report import Table
+from splunk import VOLUME, Splunk, log_path
 
 #: Seconds that a host or a server is away.
 AWAY = 120
+#: The same of Splunk, and lines a second meanwhile.
+SPLUNK_AWAY, RATE = 300, 500
 
 
-def record(table: Table, fault: str, run: Run, work: float, strength: float) -> None:
-    """One row: what the run lost, and the times from the fault on."""
+#: Lines of an interrupted attempt, one a second, that its host may take along: printed, and not yet sent.
+UNSENT = 5
+
+
+def record(
+    table: Table, fault: str, run: Run, times: tuple[float, float], hosts: Hosts, *, at: t.Sequence[float] = ()
+) -> None:
+    """One row: what the run lost, and how long recovery took.
+
+    Args:
+        times: seconds from the fault until the work was done, and until everything had its full strength.
+        at: when hosts died, in seconds since 1970: how far tasks were then is known by their own clock. Without it, the
+            hosts' disks say what interrupted tasks printed.
+    """
+
+    def on_disk(index: int, attempt: int) -> int:
+        return max(lines_on_disk(hosts, host, run, index, attempt) for host in MANAGERS)
+
     state = run.state()
     lost = [entry for entry in run.instances() if entry["state"] != "success"]
-    finished, interrupted = run.lost_lines()
-    table.add(fault, 0 if state == "success" else 1, len(lost), finished, interrupted, work, strength)
+    allowed = UNSENT * run.interrupted()
+    finished, interrupted = run.await_lines(at, None if at else on_disk, interrupted=allowed)
+    table.add(fault, 0 if state == "success" else 1, len(lost), finished, interrupted, *times)
     assert (len(lost), state) == (0, "success")
+    assert finished == 0, "lines of an attempt that ended well are lost"
+    assert interrupted <= allowed, f"of {run.interrupted()} interrupted attempts"
 
 
 def host_of(cluster: Cluster, instance: dict[str, t.Any]) -> str:
@@ -35,22 +57,51 @@ def host_of(cluster: Cluster, instance: dict[str, t.Any]) -> str:
     return workers[instance["hostname"]]
 
 
-def test_tasks_of_a_host_that_loses_power_run_again_elsewhere(
-    hosts: Hosts, cluster: Cluster, airflow: Airflow, faults: Table
+def test_tasks_run_again_elsewhere_when_their_host_loses_power_or_their_supervisor_is_killed(
+    hosts: Hosts, cluster: Cluster, airflow: Airflow, splunk: Splunk, faults: Table, losses: Table
 ):
     cluster.await_strength()
     run = Run(airflow, tasks=4, seconds=45)
     leader = cluster.leader()
-    busy = {host_of(cluster, entry): entry for entry in run.await_running(4)}
+    busy = {host_of(cluster, entry): entry["map_index"] for entry in run.await_running(4)}
     victim = next(host for host in busy if host != leader)
-    began = time.monotonic()
+    other = next(host for host in busy if host != victim)
+    for host in (victim, other):
+        wait_for(f"lines from {host} in Splunk", lambda index=busy[host]: splunk.lines_of(run, index) >= 5, 120)
+    killed = time.time()
+    hosts.run(other, "pids=$(pgrep -f '^airflow supervisor') && kill -9 $(pgrep -P \"$(echo $pids | tr ' ' ,)\") $pids")
+    began, at = time.monotonic(), time.time()
     hosts.lab("kill", victim)
+    at_once = {host: splunk.lines_of(run, busy[host]) for host in (victim, other)}
     run.await_success()
     work = time.monotonic() - began
-    assert len(run.tries(busy[victim]["map_index"])) > 1, "the interrupted task has to have run again"
+    for host in (victim, other):
+        assert len(run.tries(busy[host])) > 1, f"the interrupted task of {host} has to have run again"
     hosts.lab("start", victim)
     cluster.await_strength()
-    record(faults, f"power loss of {victim} with tasks", run, work, time.monotonic() - began)
+    for host, when, what in (
+        (other, killed, "kill -9 of a task and its supervisor"),
+        (victim, at, "power loss of the host, which comes back"),
+    ):
+        wait_for(
+            f"the rest of the log from {host}", lambda host=host: undelivered(hosts, splunk, host, run, busy[host]), 300
+        )
+        found, printed = splunk.lines_of(run, busy[host]), run.printed(busy[host], 1, [when])
+        losses.add(what, printed, max(0, printed - at_once[host]), max(0, printed - found))
+    record(faults, f"power loss of {victim} with tasks", run, (work, time.monotonic() - began), hosts, at=[killed, at])
+
+
+def lines_on_disk(hosts: Hosts, host: str, run: Run, index: int, attempt: int) -> int:
+    """Lines of an attempt in the file that a host has of it, if it has one."""
+    path = f"{VOLUME}/{log_path(run.id, index, attempt)}"
+    return int(hosts.run(host, f"cat '{path}' 2>/dev/null | grep -c 'of {run.seconds}' || true"))
+
+
+def undelivered(hosts: Hosts, splunk: Splunk, host: str, run: Run, index: int) -> t.Any:
+    """Whether Splunk has all lines that the host's disk has of the first attempt; grep says how many those are."""
+    written = lines_on_disk(hosts, host, run, index, 1)
+    found = splunk.lines_of(run, index)
+    return Waiting(f"{found} of {written} lines") if found < written else True
 
 
 def test_the_platform_goes_on_when_the_leader_loses_power(
@@ -65,7 +116,7 @@ def test_the_platform_goes_on_when_the_leader_loses_power(
     assert cluster.leader() != leader
     hosts.lab("start", leader)
     cluster.await_strength()
-    record(faults, f"power loss of the leader ({leader})", run, work, time.monotonic() - began)
+    record(faults, f"power loss of the leader ({leader})", run, (work, time.monotonic() - began), hosts)
 
 
 def test_a_first_manager_rebuilt_from_nothing_joins_the_swarm_that_is_there(
@@ -86,7 +137,7 @@ def test_a_first_manager_rebuilt_from_nothing_joins_the_swarm_that_is_there(
     }
     nodes = cluster.nodes()
     assert sorted(node["Hostname"] for node in nodes) == list(MANAGERS), "the dead twin has to be gone"
-    record(faults, "first manager rebuilt from nothing", run, work, strength)
+    record(faults, "first manager rebuilt from nothing", run, (work, strength), hosts)
 
 
 def test_a_host_that_is_cut_off_for_two_minutes_costs_no_run(
@@ -97,7 +148,7 @@ def test_a_host_that_is_cut_off_for_two_minutes_costs_no_run(
     busy = {host_of(cluster, entry) for entry in run.await_running(4)}
     # Swarm does not move services back to a host that returned: after other faults the leader may carry all of them.
     victim = min(busy, key=lambda host: host == leader)
-    began = time.monotonic()
+    began, at = time.monotonic(), time.time()
     hosts.lab("cut", victim)
     wait_for("the swarm to see that the host is gone", lambda: "down" in cluster.trouble(), 180)
     during = Run(airflow, tasks=2, seconds=5)
@@ -108,26 +159,41 @@ def test_a_host_that_is_cut_off_for_two_minutes_costs_no_run(
     work = time.monotonic() - began
     cluster.await_strength()
     assert during.state() == "success"
-    record(faults, f"{victim} cut off for {AWAY} s", run, work, time.monotonic() - began)
+    record(faults, f"{victim} cut off for {AWAY} s", run, (work, time.monotonic() - began), hosts, at=[at])
 
 
-def test_a_dead_share_deactivates_no_dag_and_stops_no_task(
-    hosts: Hosts, cluster: Cluster, airflow: Airflow, faults: Table
+def test_a_dead_share_deactivates_no_dag_and_a_dead_splunk_holds_up_no_task(
+    hosts: Hosts, cluster: Cluster, airflow: Airflow, splunk: Splunk, faults: Table, losses: Table
 ):
+    talker = Run(airflow, tasks=1, seconds=SPLUNK_AWAY, lines=RATE)
     run = Run(airflow, tasks=3, seconds=60)
     run.await_running(3)
+    talker.await_running(1)
     began = time.monotonic()
-    hosts.run(SERVICES, "systemctl", "stop", "nfs-server")
-    while_away = Run(airflow, tasks=2, seconds=5)
-    wait_for("two minutes to pass", lambda: time.monotonic() - began >= AWAY, AWAY + 60)
-    assert active(airflow), "a lost share must never look like an empty DAG folder"
-    hosts.run(SERVICES, "systemctl", "start", "nfs-server")
-    run.await_success()
-    while_away.await_success()
-    work = time.monotonic() - began
-    cluster.await_strength()
-    assert active(airflow)
-    record(faults, f"NFS server stopped for {AWAY} s", run, work, time.monotonic() - began)
+    try:
+        splunk.mode("hang")
+        hosts.run(SERVICES, "systemctl", "stop", "nfs-server")
+        while_away = Run(airflow, tasks=2, seconds=5)
+        wait_for("two minutes to pass", lambda: time.monotonic() - began >= AWAY, AWAY + 60)
+        assert active(airflow), "a lost share must never look like an empty DAG folder"
+        splunk.mode("down")
+        hosts.run(SERVICES, "systemctl", "start", "nfs-server")
+        run.await_success()
+        while_away.await_success()
+        work = time.monotonic() - began
+        cluster.await_strength()
+        assert active(airflow)
+        strength = time.monotonic() - began
+        talker.await_success()
+        wait_for("five minutes to pass", lambda: time.monotonic() - began >= SPLUNK_AWAY, SPLUNK_AWAY)
+        at_once = splunk.lines_of(talker, 0)
+    finally:
+        splunk.mode("up")
+    lines = SPLUNK_AWAY * RATE
+    wait_for("every line", lambda: splunk.lines_of(talker, 0) == lines or Waiting(splunk.lines_of(talker, 0)), 900, 5)
+    what = f"Splunk hangs for {AWAY} s and refuses until {SPLUNK_AWAY} s, {RATE} lines a second"
+    losses.add(what, lines, lines - at_once, lines - splunk.lines_of(talker, 0))
+    record(faults, f"NFS server stopped for {AWAY} s, Splunk for {SPLUNK_AWAY} s", run, (work, strength), hosts)
 
 
 def test_every_host_reboots_one_at_a_time_with_a_run_in_flight(
@@ -145,7 +211,7 @@ def test_every_host_reboots_one_at_a_time_with_a_run_in_flight(
     after = Run(airflow, tasks=3, seconds=2)
     after.await_success()
     assert active(airflow)
-    record(faults, "reboot of every host, one at a time", run, work, strength)
+    record(faults, "reboot of every host, one at a time", run, (work, strength), hosts)
 
 
 def test_workers_consume_again_by_themselves_when_database_and_broker_restart(
@@ -161,7 +227,7 @@ def test_workers_consume_again_by_themselves_when_database_and_broker_restart(
     after.await_success()
     work = time.monotonic() - began
     cluster.await_strength()
-    record(faults, "broker and database restarted under load", run, work, time.monotonic() - began)
+    record(faults, "broker and database restarted under load", run, (work, time.monotonic() - began), hosts)
 
 
 def active(airflow: Airflow) -> bool:

@@ -208,7 +208,7 @@ def test_a_run_in_flight_ends_on_the_release_it_began_with_while_new_runs_use_th
     hosts: Hosts, cluster: Cluster, airflow: Airflow, sources: Sources, figures: Table
 ):
     old = serving(hosts)
-    in_flight = start(airflow, "sales_report", seconds=90)
+    in_flight = start(airflow, "sales_report", seconds=120)
     wait_for(
         "three running tasks",
         lambda: sum(entry["state"] == "running" for entry in instances(airflow, in_flight, "first")) == 3,
