@@ -194,6 +194,7 @@ def test_a_dead_share_deactivates_no_dag_and_a_dead_splunk_holds_up_no_task(
     what = f"Splunk hangs for {AWAY} s and refuses until {SPLUNK_AWAY} s, {RATE} lines a second"
     losses.add(what, lines, lines - at_once, lines - splunk.lines_of(talker, 0))
     record(faults, f"NFS server stopped for {AWAY} s, Splunk for {SPLUNK_AWAY} s", run, (work, strength), hosts)
+    splunk.forget()
 
 
 def test_every_host_reboots_one_at_a_time_with_a_run_in_flight(
