@@ -16,7 +16,8 @@ description:
   - A release is what its content is. Paths, content and executable bits decide about its hash; times and places do not.
     The same content is never published twice.
   - Only content that no release on the share has is sent and written; the rest is linked. Everything that is written is
-    on the disk and was read back before it counts.
+    on the disk and was read back before it counts. A file that somebody wrote to since then is not taken over; its time
+    says so. O(action=verify) reads all content.
   - The source is checked on the controller before the first byte goes out, and all of its problems are told at once.
     That includes syntax errors, file and line. Whether Airflow can import the DAGs is not told here.
   - Publishers on several hosts take turns through a lock on the share, and whoever waits is told for whom.

@@ -56,6 +56,18 @@ class Files:
         finally:
             os.close(handle)
 
+    def settle(self, path: str) -> str:
+        """Bring a file to the disk; the SHA-256 of what the disk or server has then, and not this host's memory."""
+        self.before("fsync", path)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            return _digest(handle)
+        finally:
+            os.close(handle)
+
     def link(self, source: str, path: str) -> None:
         """Give a file a second name."""
         self.before("link", path)
@@ -140,24 +152,22 @@ class Files:
             os.chmod(path, mode | (found & stat.S_ISGID))
 
 
-def digest_file(path: str, fresh: bool = False) -> str:
-    """SHA-256 of a file.
-
-    Args:
-        fresh: not what this host remembers of it, but what is on the disk or server, where that can be told.
-    """
+def digest_file(path: str) -> str:
+    """SHA-256 of a file."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if fresh and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        digest = hashlib.sha256()
-        while True:
-            chunk = os.read(handle, _CHUNK)
-            if not chunk:
-                return digest.hexdigest()
-            digest.update(chunk)
+        return _digest(handle)
     finally:
         os.close(handle)
+
+
+def _digest(handle: int) -> str:
+    digest = hashlib.sha256()
+    while True:
+        chunk = os.read(handle, _CHUNK)
+        if not chunk:
+            return digest.hexdigest()
+        digest.update(chunk)
 
 
 def read_bytes(path: str) -> bytes:

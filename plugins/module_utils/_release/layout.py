@@ -197,6 +197,13 @@ class Root:
             raise ReleaseError(f"{path} is that of another release. Activate another one, and publish this one anew.")
         return found
 
+    def sealed(self, release: str) -> int:
+        """When a release was complete, by the share's own clock (``st_mtime_ns``): its manifest is written last."""
+        try:
+            return os.lstat(os.path.join(self.release(release), manifests.NAME)).st_mtime_ns
+        except FileNotFoundError:
+            return 0  # it went away meanwhile, with all that it had
+
     def manifests(self) -> tuple[dict[str, Manifest], list[str]]:
         """All readable manifests by release, and what is wrong with the others."""
         found: dict[str, Manifest] = {}
@@ -227,13 +234,22 @@ class Root:
 
     def incomplete(self, release: str, found: Manifest) -> list[str]:
         """Files of a release that are missing or of another size; a quick look, not a proof."""
+        top = self.release(release)
+        present: dict[str, os.stat_result] = {}
+        # Read by directory: on NFS a server tells of all entries at once, and each path alone costs a question.
+        for below in ("", *sorted(manifests.directories(found.files))):
+            try:
+                with os.scandir(os.path.join(top, below)) as entries:
+                    present.update(
+                        {os.path.join(below, entry.name): entry.stat(follow_symlinks=False) for entry in entries}
+                    )
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # what should be there is told below
         problems = []
         for path, file in found.files.items():
-            try:
-                status = os.lstat(os.path.join(self.release(release), path))
-            except (FileNotFoundError, NotADirectoryError):
+            status = present.get(path)
+            if status is None:
                 problems.append(f"{path}: is missing")
-                continue
-            if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
+            elif not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
                 problems.append(f"{path}: has {status.st_size} bytes instead of {file.size}, or is no file")
         return problems

@@ -16,6 +16,7 @@ import typing as t
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 
 FORMAT = 1
 #: The file of a release that describes it. No file of a source may have this name at the top.
@@ -23,6 +24,8 @@ NAME = "MANIFEST.json"
 RELEASE = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 BUNDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Nearly every path: ASCII, no part of which begins with a dot. Thousands are checked in each run.
+_USUAL_PATH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+=@ -]*/)*[A-Za-z0-9_][A-Za-z0-9_.+=@ -]*")
 #: Linux's limits; with room for the path of a release before it.
 _LONGEST_NAME = 255
 _LONGEST_PATH = 3500
@@ -58,7 +61,7 @@ class Manifest:
     created: str = ""
     source: t.Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The identity of the content."""
         return hash_files(self.files)
@@ -144,6 +147,8 @@ def timestamp(seconds: float) -> str:
 def path_problem(path: str) -> str:
     """What is wrong with the path of a file below a release; empty when nothing is."""
     problem = ""
+    if len(path) <= _LONGEST_NAME and path != NAME and _USUAL_PATH.fullmatch(path):
+        return problem
     if not path or path.startswith("/") or any(part in ("", ".", "..") for part in path.split("/")):
         problem = "leads out of the release. Give the file a path below it"
     elif any(ord(char) < ord(" ") or ord(char) == _DELETE for char in path):
@@ -166,13 +171,19 @@ def path_problem(path: str) -> str:
 def clashes(files: t.Iterable[str]) -> list[str]:
     """Paths that are a file and a directory at once."""
     paths = set(files)
-    return sorted({parent for path in paths for parent in parents(path) if parent in paths})
+    return sorted(directories(paths) & paths)
 
 
 def parents(path: str) -> list[str]:
     """The directories above a file, the topmost first."""
     parts = path.split("/")[:-1]
     return ["/".join(parts[: index + 1]) for index in range(len(parts))]
+
+
+def directories(files: t.Iterable[str]) -> set[str]:
+    """All directories above files. Most files share theirs, so each is taken apart once."""
+    nearest = {path.rpartition("/")[0] for path in files} - {""}
+    return nearest.union(*map(parents, nearest))
 
 
 def compare(old: Files, new: Files) -> dict[str, list[str]]:

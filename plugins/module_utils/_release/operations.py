@@ -82,8 +82,8 @@ class Operations:
         if wanted.bundle != root.bundle:
             raise ReleaseError(f"the source is of the bundle {wanted.bundle!r}, not of {root.bundle!r}.")
         current = self._current_or_nothing()
-        differences = manifests.compare(self._files_of(current), wanted.files)
         plan = make_plan(root, wanted, current)
+        differences = manifests.compare(plan.kept[current].files if current in plan.kept else {}, wanted.files)
         lines = _lines(differences)
         common = {"hash": wanted.hash, "files": len(wanted.files), "differences": differences}
         if plan.release:

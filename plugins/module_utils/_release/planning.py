@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import typing as t
 from dataclasses import dataclass, field
 
 from . import manifest as manifests
 from .errors import ReleaseError
 from .layout import INCOMING, RELEASES, Root
-from .manifest import File, Manifest
+from .manifest import Manifest
 from .verifying import verify
 
 #: What a file takes beside its content: an inode, a directory entry, half a block.
 _OVERHEAD = 4096
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
 
+
+class Origin(t.NamedTuple):
+    """A file that has some content: its path, and when its release was complete (``st_mtime_ns`` on the share)."""
+
+    place: str
+    sealed: int
+
+
 #: Where content lies, by hash and executable bit.
-Origins = dict[tuple[str, bool], str]
+Origins = dict[tuple[str, bool], Origin]
 
 
 @dataclass
@@ -37,12 +44,14 @@ class Plan:
         missing: hashes of the content that no release has.
         origins: where content lies that a release has, by hash and executable bit.
         warnings: about releases that are damaged.
+        kept: the others.
     """
 
     release: str = ""
     missing: list[str] = field(default_factory=list)
     origins: Origins = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    kept: dict[str, Manifest] = field(default_factory=dict)
 
 
 def make_plan(root: Root, wanted: Manifest, current: str) -> Plan:
@@ -51,10 +60,10 @@ def make_plan(root: Root, wanted: Manifest, current: str) -> Plan:
     Args:
         current: the current release, which is preferred when several have the content.
     """
-    plan = Plan()
     kept, damaged = root.manifests()
-    plan.warnings += damaged
-    for name in sorted(kept, key=lambda name: (name == current, name), reverse=True):
+    plan = Plan(warnings=damaged, kept=kept)
+    names = sorted(kept, key=lambda name: (name == current, name), reverse=True)
+    for name in names:
         if kept[name].hash == wanted.hash:
             problems = verify(root.release(name), kept[name])
             if not problems:
@@ -64,13 +73,12 @@ def make_plan(root: Root, wanted: Manifest, current: str) -> Plan:
                 f"release {name} has this content and is damaged ({'; '.join(problems[:3])}); it is made anew"
             )
     contents = {file.sha256 for file in wanted.files.values()}
-    for name in sorted(kept, reverse=True):
+    for name in names:
+        directory, sealed = root.release(name), root.sealed(name)
         for path, file in kept[name].files.items():
             key = (file.sha256, file.executable)
             if file.sha256 in contents and key not in plan.origins:
-                place = os.path.join(root.release(name), path)
-                if _plausible(place, file):
-                    plan.origins[key] = place
+                plan.origins[key] = Origin(f"{directory}/{path}", sealed)  # whether it is sound shows when it is used
     present = {sha256 for sha256, _executable in plan.origins}
     plan.missing = sorted(contents - present)
     return plan
@@ -89,7 +97,7 @@ def refuse_full(root: Root, wanted: Manifest, missing: t.Collection[str]) -> Non
         if not os.access(root.at(name), os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), root.at(name))
     sizes = {file.sha256: file.size for file in wanted.files.values()}
-    directories = {parent for path in wanted.files for parent in manifests.parents(path)}
+    directories = manifests.directories(wanted.files)
     needed = sum(sizes[sha256] + _OVERHEAD for sha256 in missing)
     needed += _OVERHEAD * (len(directories) + 2) + len(wanted.text())
     free = space.f_bavail * space.f_frsize
@@ -104,14 +112,6 @@ def refuse_full(root: Root, wanted: Manifest, missing: t.Collection[str]) -> Non
             f"{root.path}: the share has {space.f_favail} inodes left, and the release needs {inodes}. Make room, for "
             "example with action: prune. Nothing was changed."
         )
-
-
-def _plausible(place: str, file: File) -> bool:
-    try:
-        status = os.lstat(place)
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == file.size
 
 
 def _mb(size: int) -> str:

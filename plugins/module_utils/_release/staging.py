@@ -33,6 +33,8 @@ from .verifying import WORKERS, check_file
 
 #: Bytes of content that may wait for being written.
 _QUEUE_BYTES = 32 << 20
+#: A server that has to take back another client's delegation has this one try again, a tenth of a second later.
+LINKERS = 48
 
 
 @dataclass
@@ -96,13 +98,14 @@ class Stager:
 
     def _fill(self, directory: str, plan: Plan) -> None:
         wanted = self._wanted.files
-        for below in sorted({parent for path in wanted for parent in manifests.parents(path)}):
+        for below in sorted(manifests.directories(wanted)):
             self._files.make_directory(os.path.join(directory, below))
         places: dict[str, list[str]] = {}
         for path, file in sorted(wanted.items()):
             places.setdefault(file.sha256, []).append(path)
         uploaded: set[str] = set()
         pool = ThreadPoolExecutor(self._workers)
+        linkers = ThreadPoolExecutor(max(self._workers, LINKERS) if self._workers > 1 else 1)
         try:
             waiting: deque[tuple[int, Future[None]]] = deque()
             queued = 0
@@ -117,12 +120,13 @@ class Stager:
                     one.result()
                     queued -= size
             rest = [path for path, file in sorted(wanted.items()) if file.sha256 not in uploaded]
-            answers = list(pool.map(lambda path: self._adopt(directory, path, plan.origins), rest))
+            answers = list(linkers.map(lambda path: self._adopt(directory, path, plan.origins), rest))
             for _size, one in waiting:
                 one.result()
             list(pool.map(lambda item: self._settle(*item), self._fresh))
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for one in (pool, linkers):
+                one.shutdown(wait=True, cancel_futures=True)
         self._done.missing = sorted({wanted[path].sha256 for path, sound in zip(rest, answers) if not sound})
 
     def _contents(self) -> t.Iterator[tuple[str, bytes]]:
@@ -159,8 +163,7 @@ class Stager:
 
     def _settle(self, place: str, file: File) -> None:
         """Bring a file to the disk and read it back."""
-        self._files.sync_file(place)
-        problem = check_file(place, file, fresh=True)
+        problem = check_file(place, file, digest=self._files.settle)
         if problem:
             raise ReleaseError(f"{place}: was written and {problem}. See dmesg of this host, and the server's log.")
 
@@ -170,14 +173,18 @@ class Stager:
         place = os.path.join(directory, path)
         origin = origins.get((file.sha256, file.executable))
         if origin is not None:
-            problem = check_file(origin, file)
-            if not problem and self._link(origin, place):
+            # One that was written to since its release was complete is read; reading all of them would take longer
+            # than to link them, and a server has to take each reader's delegation back before it links a file.
+            problem = check_file(origin.place, file, sealed=origin.sealed)
+            if not problem and self._link(origin.place, place):
                 self._count(linked=1)
                 return True
             if problem:
-                self._done.warnings.append(f"{origin} {problem}. Somebody changed it; the new release gets its own")
+                self._done.warnings.append(
+                    f"{origin.place} {problem}. Somebody changed it; the new release gets its own"
+                )
         source = origin or origins.get((file.sha256, not file.executable))
-        data = _read(source) if source else None
+        data = _read(source.place) if source else None
         if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             return False
         self._store(place, data, file)
@@ -201,9 +208,7 @@ class Stager:
         return True
 
     def _sync(self, directory: str) -> None:
-        for below in sorted(
-            {parent for path in self._wanted.files for parent in manifests.parents(path)}, reverse=True
-        ):
+        for below in sorted(manifests.directories(self._wanted.files), reverse=True):
             self._files.sync_directory(os.path.join(directory, below))
         self._files.sync_directory(directory)
 

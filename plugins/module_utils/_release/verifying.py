@@ -24,7 +24,7 @@ WORKERS = 16
 def verify(directory: str, found: Manifest, workers: int = WORKERS) -> list[str]:
     """Everything in which a directory and a manifest differ, one line each, by path."""
     problems, present = _walk(directory)
-    expected_directories = {parent for path in found.files for parent in manifests.parents(path)}
+    expected_directories = manifests.directories(found.files)
     for path in sorted(present - found.files.keys() - {manifests.NAME}):
         problems.append(f"{path}: does not belong to the release. Somebody wrote into it")
     for path in sorted(expected_directories):
@@ -38,11 +38,13 @@ def verify(directory: str, found: Manifest, workers: int = WORKERS) -> list[str]
     return problems
 
 
-def check_file(path: str, file: File, fresh: bool = False) -> str:
+def check_file(path: str, file: File, *, sealed: int = 0, digest: t.Callable[[str], str] = digest_file) -> str:
     """In what a file differs from what it has to be; empty when in nothing.
 
     Args:
-        fresh: do not trust what this host remembers of it.
+        sealed: ``st_mtime_ns`` of something that was written after the file's content was compared. A file that was
+            not written to since then is not read again.
+        digest: how to get the SHA-256 of what is there.
     """
     try:
         status = os.lstat(path)
@@ -52,7 +54,7 @@ def check_file(path: str, file: File, fresh: bool = False) -> str:
             return f"has {status.st_size} bytes instead of {file.size}"
         if stat.S_IMODE(status.st_mode) & 0o777 != file.mode:
             return f"has mode {stat.S_IMODE(status.st_mode):04o} instead of {file.mode:04o}"
-        found = digest_file(path, fresh)
+        found = file.sha256 if status.st_mtime_ns < sealed else digest(path)
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
     except PermissionError as error:

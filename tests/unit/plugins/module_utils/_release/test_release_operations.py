@@ -118,6 +118,28 @@ def test_a_file_of_an_old_release_that_somebody_changed_is_not_taken_over(share:
     assert done["transferred"]["files"] == 3
 
 
+def test_a_file_that_nobody_wrote_to_since_it_was_published_is_linked_unread(share: Share) -> None:
+    release = share.publish({"a.py": "one", "b.py": "two"})
+    file = share.path / "releases" / release / "a.py"
+    before = file.stat().st_mtime_ns - 10**9
+    file.write_text("0ne")  # only somebody who reads it can tell
+    os.utime(file, ns=(before, before))
+    done = share.stage({"a.py": "one", "b.py": "changed"})
+    assert (done["transferred"]["files"], done["transferred"]["linked"]) == (1, 1)
+    assert (share.path / "releases" / done["release"] / "a.py").stat().st_ino == file.stat().st_ino
+
+
+def test_a_file_that_was_edited_in_its_release_is_not_taken_over(share: Share) -> None:
+    release = share.publish({"a.py": "one", "b.py": "two"})
+    edited = share.path / "releases" / release / "a.py"
+    seal = (edited.parent / "MANIFEST.json").stat().st_mtime_ns
+    edited.write_text("0ne")  # as long as before
+    os.utime(edited, ns=(seal, seal))  # within the same tick of the clock as the last word of its release
+    done = share.stage({"a.py": "one", "b.py": "changed"})
+    assert done["transferred"]["files"] == 2
+    assert (share.path / "releases" / done["release"] / "a.py").read_text() == "one"
+
+
 def test_a_damaged_release_with_the_wanted_content_is_made_anew(share: Share) -> None:
     first = share.publish(OLD)
     (share.path / "releases" / first / "a.py").write_text("a = 9\n")
