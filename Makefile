@@ -37,6 +37,9 @@ lock: dev ## Pin the development requirements again
 	for name in controller dev doubles; do \
 	  $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+	cp roles/airflow_image/files/locks/airflow-3.3.2.txt requirements/google.txt # uv keeps what it finds there
+	$(VENV)/uv pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links requirements/google.in -o requirements/google.txt
 
 controller:
 	@scripts/bootstrap controller

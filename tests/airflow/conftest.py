@@ -2,8 +2,8 @@
 
     .venv/bin/pytest tests/airflow
 
-``test_inside.py`` then makes an environment below ``.cache`` from the image's lock (seconds when packages are in
-uv's cache) and runs ``inside/`` with it.
+``test_inside.py`` then makes environments below ``.cache`` from the image's lock (seconds when packages are in uv's
+cache), and with Google's provider on top, and runs ``inside/`` with them.
 """
 
 from __future__ import annotations

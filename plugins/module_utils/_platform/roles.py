@@ -92,7 +92,10 @@ def check_image(variables: t.Mapping[str, t.Any], options: t.Mapping[str, Option
 
 
 def _check_google(reader: SpecReader, image: t.Mapping[str, t.Any], logs: object) -> None:
-    """The shipped lock has no provider for Google Cloud, and Airflow does not start without it."""
+    """The shipped lock has no provider for Google Cloud, and Airflow does not start without it.
+
+    Requirements stay possible, but no recent version of it fits the shipped lock: it wants an older tenacity.
+    """
     for key in ("tasks", "gcs", "url"):
         logs = logs.get(key) if isinstance(logs, t.Mapping) else None
     wanted = re.compile(r"apache-airflow-providers-google(?![\w-])", re.IGNORECASE)
@@ -100,8 +103,11 @@ def _check_google(reader: SpecReader, image: t.Mapping[str, t.Any], logs: object
         return
     if not any(wanted.match(line.strip()) for line in image["requirements"]):
         problem = "airflow_logs.tasks.gcs needs apache-airflow-providers-google, which the image would not have"
-        fix = "Add it with its version, for example apache-airflow-providers-google==22.8.0"
-        reader.add("airflow_image.requirements", show(image["requirements"]), problem, fix)
+        fix = (
+            "Name a lock that has it; scripts/lock_image makes one, "
+            "with --add apache-airflow-providers-google==22.8.0 --output LOCK"
+        )
+        reader.add("airflow_image.lock", show(image["lock"]), problem, fix)
 
 
 def _check_login(reader: SpecReader, login: object, path: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing as t
 import zlib
 from pathlib import Path
 
@@ -31,17 +32,24 @@ os.environ.update(
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
     PYTHONPATH=str(RUNTIME),
 )
-sys.path.insert(0, str(RUNTIME))
+sys.path[:0] = [str(RUNTIME), str(RUNTIME.parents[3] / "molecule/doubles")]
 
 from shares import Processor, Share
+from splunk_double import SplunkDouble, Token
 
 
 @pytest.fixture(name="database", scope="session", autouse=True)
 def _database() -> None:
+    kept = Path(os.environ.get("FLOWSTEAD_TEST_DATABASE", "none"))
+    if kept.exists():
+        shutil.copyfile(kept, HOME / "airflow.db")
+        return
     migrated = subprocess.run(
         [str(Path(sys.executable).with_name("airflow")), "db", "migrate"], check=False, capture_output=True, text=True
     )
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+    if kept.is_absolute():
+        shutil.copyfile(HOME / "airflow.db", kept)
 
 
 @pytest.fixture(name="share")
@@ -64,3 +72,9 @@ def _share(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
 def _processor() -> type[Processor]:
     """Makes DAG processors; a manager's settings can be given by name."""
     return Processor
+
+
+@pytest.fixture(name="splunk")
+def _splunk() -> t.Iterator[SplunkDouble]:
+    with SplunkDouble(indexes=["airflow"], tokens=[Token("hec-token", indexes=["airflow"], index="airflow")]) as splunk:
+        yield splunk

@@ -36,7 +36,7 @@ class S3Server:
         with socket.create_server(("127.0.0.1", 0)) as found:
             self.port = found.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}"
-        self.bucket = bucket
+        self.bucket, self._prefix = bucket, prefix
         self._log = (root / "log").open("w+")
         command = [os.environ[PROGRAM], "-H", "127.0.0.1", "-p", str(self.port), "-c", str(pair), "-k", str(pair)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
@@ -58,6 +58,19 @@ class S3Server:
         self._test = self._user(iam, "test", ["s3:*"], "*")
         # From now on every request has to be signed by somebody who may do that.
         self._post("/moto-api/reset-auth", b"0")
+
+    def sink(self, key: dict[str, str]) -> dict[str, t.Any]:
+        """The bucket as a sink in the platform's variables."""
+        bucket = {
+            "url": f"s3://{self.bucket}/{self._prefix}",
+            "access_key_id": key["aws_access_key_id"],
+            "secret_access_key": key["aws_secret_access_key"],
+            "region_name": REGION,
+            "endpoint_url": self.url,
+            "ca_certificate": self.authority.read_text(),
+            "encrypt": True,
+        }
+        return {"s3": bucket}
 
     def objects(self) -> dict[str, str]:
         """Every object, by key."""

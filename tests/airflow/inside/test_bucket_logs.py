@@ -11,27 +11,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from s3_server import REGION, S3Server
+from s3_server import S3Server
+from splunk_double import SplunkDouble
+from told import Commands, Told
 from worker import LINES, Worker
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [
-    str(ROOT / place) for place in ("collections", "tests/unit/plugins/module_utils/_platform", "molecule/doubles")
-]
-
-from ansible_collections.flowstead.airflow.plugins.module_utils._platform.environment import config_data, secret_data
-from ansible_collections.flowstead.airflow.plugins.module_utils._platform.platform import Platform
-from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import services
-from platform_samples import platform_of
-from splunk_double import SplunkDouble, Token
-
 BUCKET, PREFIX = "logs.example.com", "airflow"
-
-
-@pytest.fixture(name="splunk")
-def _splunk() -> t.Iterator[SplunkDouble]:
-    with SplunkDouble(indexes=["airflow"], tokens=[Token("hec-token", indexes=["airflow"], index="airflow")]) as splunk:
-        yield splunk
+URL = f"s3://{BUCKET}/{PREFIX}"
 
 
 @pytest.fixture(name="server", scope="module")
@@ -41,65 +27,10 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[S3Server]:
     server.close()
 
 
-class Told:
-    """What the platform tells its components; what it gives them as files is below ``root``."""
-
-    def __init__(self, root: Path, server: S3Server, splunk: SplunkDouble | None = None) -> None:
-        self.root, self._server, self._splunk = root, server, splunk
-        self._platform = self._describe(server.key)
-        self.give(server.key)
-        for name, text in config_data(self._platform).items():
-            (root / f"{name}.json").write_text(self._here(text))
-
-    def give(self, key: dict[str, str]) -> None:
-        """Give all components this access key."""
-        for name, content in secret_data(self._describe(key)).items():
-            if name.startswith(("connections", "splunk")):
-                (self.root / name).write_text(self._here(content))
-
-    def environ(self, *components: str) -> dict[str, str]:
-        """The part of these components' environment that logs are about."""
-        kept = ("AIRFLOW__LOGGING__", "AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS", "FLOWSTEAD_TASK_LOGS")
-        found = {
-            name: self._here(value)
-            for service in services(self._platform, "image")
-            if service.component in components
-            for name, value in service.environment.items()
-            if name.startswith(kept) and name != "AIRFLOW__LOGGING__BASE_LOG_FOLDER"
-        }
-        return {**found, "FLOWSTEAD_NODE": "node1"}
-
-    def _describe(self, key: dict[str, str]) -> Platform:
-        bucket = {
-            "url": f"s3://{BUCKET}/{PREFIX}",
-            "access_key_id": key["aws_access_key_id"],
-            "secret_access_key": key["aws_secret_access_key"],
-            "region_name": REGION,
-            "endpoint_url": self._server.url,
-            "ca_certificate": self._server.authority.read_text(),
-            "encrypt": True,
-        }
-        tasks: dict[str, t.Any] = {"s3": bucket}
-        if self._splunk:
-            tasks["splunk"] = {"url": self._splunk.hec_url, "token": "hec-token", "index": "airflow"}
-        return platform_of({"airflow_logs": {"tasks": tasks}})
-
-    def _here(self, text: str) -> str:
-        places = {
-            "/opt/flowstead/ca/logs_bucket_ca.pem": str(self._server.authority),
-            "/run/secrets": str(self.root),
-            "/etc/flowstead": str(self.root),
-            "/opt/airflow/logs": str(self.root / "logs"),
-        }
-        for place, here in places.items():
-            text = text.replace(place, here)
-        return text
-
-
 def test_a_tasks_log_is_in_the_bucket_at_its_end_and_comes_back_without_the_file(
     server: S3Server, tmp_path: Path
 ) -> None:
-    worker = Worker(tmp_path, "s3", Told(tmp_path, server).environ("worker", "api-server"))
+    worker = Worker(tmp_path, "s3", Told(tmp_path, server, server.key).environ("worker", "api-server"))
     try:
         assert worker.do("run", "quick")["state"] == "success"
         key = f"{PREFIX}/{worker.path('quick').relative_to(worker.logs)}"
@@ -119,7 +50,7 @@ def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills
     server: S3Server, splunk: SplunkDouble, tmp_path: Path
 ) -> None:
     before = server.objects()
-    told = Told(tmp_path, server, splunk)
+    told = Told(tmp_path, server, server.key, splunk)
     told.give(server.stranger)
     worker = Worker(tmp_path, "denied", told.environ("worker", "api-server"))
     try:
@@ -146,7 +77,7 @@ def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills
 def test_kill_9_of_supervisor_and_task_leaves_the_log_to_the_sweeper_and_a_living_one_keeps_it(
     server: S3Server, tmp_path: Path
 ) -> None:
-    told = Told(tmp_path, server)
+    told = Told(tmp_path, server, server.key)
     worker = Worker(tmp_path, "killed", told.environ("worker"))
     environ = {**worker.environ, **told.environ("log-sweeper")}
     command = [
@@ -180,40 +111,12 @@ def test_kill_9_of_supervisor_and_task_leaves_the_log_to_the_sweeper_and_a_livin
     assert path.read_text() == ""
 
 
-#: The job's command again and again in one process, which imports Airflow once: an address on each line of the input.
-TRY = """
-import contextlib, io, json, sys
-from flowstead_airflow.task_logs.__main__ import main
-for line in sys.stdin:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = main(["try-bucket", line.strip()])
-    print(json.dumps([status, said.getvalue()]), flush=True)
-"""
-
-
 def test_the_job_that_tries_the_bucket_names_what_is_wrong_and_leaves_nothing(server: S3Server, tmp_path: Path) -> None:
-    told = Told(tmp_path, server)
+    told = Told(tmp_path, server, server.key)
     connections = tmp_path / "connections.json"
-    with subprocess.Popen(
-        [sys.executable, "-c", TRY],
-        env={**os.environ, **told.environ("logs-bucket")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as job:
-        assert job.stdin
-        assert job.stdout
-
-        def try_it(bucket: str = BUCKET) -> tuple[int, str]:
-            print(f"s3://{bucket}/{PREFIX}", file=job.stdin, flush=True)
-            while not (line := job.stdout.readline()).startswith("["):
-                assert line, "the job ended"
-            status, said = json.loads(line)
-            return status, said
-
+    with Commands(told.environ("logs-bucket")) as command:
         before = server.objects().keys()
-        status, said = try_it()
+        status, said = command("try-bucket", URL)
         assert (status, "takes objects and shows them" in said) == (0, True), said
         left = server.objects().keys() - before
         assert ("could not be deleted" in said) == bool(left), "this user may not delete, which is no reason to stop"
@@ -225,7 +128,7 @@ def test_the_job_that_tries_the_bucket_names_what_is_wrong_and_leaves_nothing(se
             (server.key, "no-such-bucket", "could not look"),
         ):
             told.give(key)
-            status, said = try_it(bucket)
+            status, said = command("try-bucket", f"s3://{bucket}/{PREFIX}")
             assert (status, words in said) == (1, True), said
             assert key["aws_secret_access_key"] not in said
         given = connections.read_text()
@@ -235,8 +138,6 @@ def test_the_job_that_tries_the_bucket_names_what_is_wrong_and_leaves_nothing(se
         ):
             connections.write_text(given.replace(*change))
             assert connections.read_text() != given
-            status, said = try_it()
+            status, said = command("try-bucket", URL)
             assert (status, words in said) == (1, True), said
         assert server.objects().keys() == before
-        job.stdin.close()
-        assert job.wait(60) == 0

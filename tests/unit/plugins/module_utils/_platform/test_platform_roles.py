@@ -157,7 +157,7 @@ def test_logs_in_google_cloud_need_its_provider_in_an_image_that_is_built_here(i
 
     found = check_image({**variables, "airflow_logs": logs}, OPTIONS, 1)
 
-    assert [problem.variable for problem in found] == ([] if enough else ["airflow_image.requirements"])
+    assert [problem.variable for problem in found] == ([] if enough else ["airflow_image.lock"])
     assert check_image({**variables, "airflow_logs": {"tasks": {"s3": {"url": "s3://logs"}}}}, OPTIONS, 1) == []
 
 

@@ -36,7 +36,7 @@ class Store:
         return self.content is not None
 
     def write(self, body: bytes) -> None:
-        self._step("write")
+        self._step("write" if self.content is None else "replace")
         self.content = body
 
     def read(self) -> bytes:
@@ -53,7 +53,7 @@ def test_a_good_bucket_is_left_as_it_was():
     store = Store()
 
     assert try_bucket(URL, store) == []
-    assert store.steps == ["look", "write", "read", "delete"]
+    assert store.steps == ["look", "write", "replace", "read", "delete"]
     assert store.content is None
 
 
@@ -63,6 +63,11 @@ def test_a_good_bucket_is_left_as_it_was():
 def test_what_is_not_allowed_is_named_with_the_permission(step: str, words: str):
     with pytest.raises(BucketProblem, match=f"could not {step}: it is not allowed.*{words}"):
         try_bucket(URL, Store(step))
+
+
+def test_a_bucket_whose_objects_may_not_be_replaced_is_refused_because_airflow_appends_so():
+    with pytest.raises(BucketProblem, match=r"could not replace: it is not allowed.*storage\.objects\.delete"):
+        try_bucket("gs://logs/airflow", Store("replace", named("Forbidden")))
 
 
 def test_a_bucket_that_may_not_be_cleaned_is_good_enough():
@@ -97,6 +102,8 @@ def named(name: str) -> Exception:
         ("gs", named("NotFound"), "airflow_logs.tasks.gcs.url"),
         ("gs", named("Forbidden"), "storage.objects.create"),
         ("gs", named("RefreshError"), "gcs.key"),
+        ("gs", named("ValueError"), "gcs.key"),
+        ("gs", named("RetryError"), "firewalls"),
         ("gs", named("DefaultCredentialsError"), "workload identity"),
         ("s3", S3Error("Unheard"), "Unheard"),
     ],

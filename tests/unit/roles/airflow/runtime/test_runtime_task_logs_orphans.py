@@ -55,6 +55,21 @@ def test_an_attempt_that_goes_on_is_appended(orphans: Orphans, tmp_path: Path):
     assert Stock.bucket == {ATTEMPT: "before the deferral\nafter it\n"}
 
 
+def test_a_class_that_raises_while_it_reads_ends_no_sweep(
+    orphans: Orphans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_asked: object) -> None:
+        raise RuntimeError("403 Forbidden")  # Google's errors are no OSError
+
+    path = write(tmp_path, "one\n")
+    write(tmp_path, "two\n", ATTEMPT.replace("attempt=1", "attempt=2"))
+    monkeypatch.setattr(Stock, "read", refuse)
+    report = orphans.sweep()
+    assert (report.files, report.waiting, report.archived) == (2, 2, 0)
+    assert all("403 Forbidden" in problem for problem in report.problems)
+    assert path.read_text() == "one\n"
+
+
 HOLDER = "import sys\nfile = open(sys.argv[1], sys.argv[2])\nprint('open', flush=True)\nsys.stdin.read()\n"
 
 

@@ -80,8 +80,16 @@ class Archive:
                 )
 
     def has(self, descriptor: int, relative: str) -> bool:
-        """Whether the archive's copy ends with all that a file has: then its writer died right after the upload."""
-        _sources, logs = self._stock(self._logs).read(paths.source_of(relative), None)
+        """Whether the archive's copy ends with all that a file has: then its writer died right after the upload.
+
+        Raises:
+            ArchiveError: it could not be read. Airflow's class for S3 swallows that, and the one for GCS does not.
+        """
+        source = paths.source_of(relative)
+        try:
+            _sources, logs = self._stock(self._logs).read(source, None)
+        except Exception as error:  # whatever the cloud's library raises
+            raise ArchiveError(f"{self._given.archive}/{source}: {error}") from error
         content = os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace").rstrip("\n")
         return any(str(text).rstrip("\n").endswith(content) for text in logs or [])
 

@@ -1,13 +1,13 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try a bucket for task logs as Airflow's own classes will use it, with their hooks: look, write, read, delete.
+"""Try a bucket for task logs as Airflow's own classes will use it, with their hooks: look, write, replace, read.
 
 Airflow's classes swallow what goes wrong and say it in a log that few people read; here it is told before anything
 runs.
 
 Sources: S3RemoteLogIO of apache-airflow-providers-amazon 9.39.0, GCSRemoteLogIO of -google 22.8.0, Amazon's "Error
-responses" of S3, and botocore/exceptions.py.
+responses" of S3, botocore/exceptions.py, and "IAM permissions for JSON methods" of Google Cloud Storage.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import uuid
 from urllib.parse import urlsplit
 
 _BODY = b"flowstead.airflow tries whether task logs can be kept here. This can be deleted.\n"
+#: For how long one step at Google is tried again, and waits for an answer.
+_GCS_SECONDS = 10.0
 _S3, _GCS = "airflow_logs.tasks.s3", "airflow_logs.tasks.gcs"
 
 #: What each step needs, in the words of a policy.
@@ -25,9 +27,17 @@ _NEEDS = {
         "look": "s3:ListBucket on the bucket (without it, S3 answers 403 for a log that is not there yet, and Airflow "
         "then uploads none)",
         "write": "s3:PutObject below the prefix",
+        "replace": "s3:PutObject below the prefix",
         "read": "s3:GetObject below the prefix",
     },
-    "gs": {"look": "storage.objects.get", "write": "storage.objects.create", "read": "storage.objects.get"},
+    "gs": {
+        "look": "storage.objects.list on the bucket (without it, Airflow shows no log, and Google answers 403 for one "
+        "that is not there yet)",
+        "write": "storage.objects.create",
+        "replace": "storage.objects.delete (Google wants it from whoever replaces an object, and Airflow appends to a "
+        "log by replacing it); a retention policy on the bucket forbids it to everybody",
+        "read": "storage.objects.get",
+    },
 }
 
 
@@ -62,6 +72,8 @@ def try_bucket(url: str, store: Store) -> list[str]:
     try:
         store.look()
         step = "write"
+        store.write(_BODY)
+        step = "replace"
         store.write(_BODY)
         step = "read"
         found = store.read()
@@ -158,11 +170,14 @@ _MEANINGS: dict[str, tuple[tuple[frozenset[str], str], ...]] = {
         (frozenset({"NotFound"}), f"there is no such bucket. Create it, or correct {_GCS}.url"),
         (frozenset({"Forbidden"}), _DENIED),
         (
-            frozenset({"Unauthorized", "RefreshError", "MalformedError"}),
+            frozenset({"Unauthorized", "RefreshError", "MalformedError", "ValueError"}),
             f"the key is not accepted. Correct {_GCS}.key; a key can be disabled",
         ),
         (frozenset({"DefaultCredentialsError"}), f"{_NOBODY} (workload identity), or set {_GCS}.key"),
-        (frozenset({"ServiceUnavailable", "RetryError", "ConnectionError", "TransportError"}), "nobody answers there"),
+        (
+            frozenset({"ServiceUnavailable", "RetryError", "ConnectionError", "TransportError"}),
+            f"nobody answers there. Check firewalls and the proxy from this host, and token_uri in {_GCS}.key",
+        ),
         (
             frozenset({"AirflowNotFoundException"}),
             f"there is no such connection. Correct {_GCS}.connection_id, or make the connection",
@@ -219,20 +234,26 @@ class _GcsStore:
             get_credentials_and_project_id,
         )
         from google.cloud import storage  # noqa: PLC0415
+        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
         del encrypt  # Google encrypts in any case
         found = GCSHook(gcp_conn_id=connection_id).get_credentials_and_project_id if connection_id else None
         credentials, project = found() if found else get_credentials_and_project_id()
-        self._blob = storage.Client(credentials=credentials, project=project).bucket(bucket).blob(key)
+        self._client = storage.Client(credentials=credentials, project=project)
+        self._blob = self._client.bucket(bucket).blob(key)
+        # Google's library would try each step for two minutes.
+        self._how = {"retry": DEFAULT_RETRY.with_timeout(_GCS_SECONDS), "timeout": _GCS_SECONDS}
 
     def look(self) -> bool:
-        return bool(self._blob.exists())
+        # By a list, because Airflow reads logs so, and because a bucket that is not there then says so.
+        found = self._client.list_blobs(self._blob.bucket, prefix=self._blob.name, max_results=1, **self._how)
+        return bool(list(found))
 
     def write(self, body: bytes) -> None:
-        self._blob.upload_from_string(body)
+        self._blob.upload_from_string(body, **self._how)
 
     def read(self) -> bytes:
-        return t.cast("bytes", self._blob.download_as_bytes())
+        return t.cast("bytes", self._blob.download_as_bytes(**self._how))
 
     def delete(self) -> None:
-        self._blob.delete()
+        self._blob.delete(**self._how)
