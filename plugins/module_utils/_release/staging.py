@@ -125,8 +125,8 @@ class Stager:
                 one.result()
             list(pool.map(lambda item: self._settle(*item), self._fresh))
         finally:
-            for one in (pool, linkers):
-                one.shutdown(wait=True, cancel_futures=True)
+            for executor in (pool, linkers):
+                executor.shutdown(wait=True, cancel_futures=True)
         self._done.missing = sorted({wanted[path].sha256 for path, sound in zip(rest, answers) if not sound})
 
     def _contents(self) -> t.Iterator[tuple[str, bytes]]:
