@@ -7,6 +7,7 @@ that have to be on each, and takes a picture of it. What to look at is a documen
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import typing as t
@@ -23,7 +24,11 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 class Page(t.NamedTuple):
-    """A page to look at: its path, what has to be on it, and the picture's name below ``tests/output``."""
+    """A page to look at: its path, what has to be on it, and the picture's name below ``tests/output``.
+
+    What has to be there are regular expressions. Of a long log only the last lines are on the page: Airflow goes to its
+    end, and draws what is in sight.
+    """
 
     path: str
     texts: t.Sequence[str]
@@ -76,7 +81,7 @@ def main() -> int:
                 page.goto(f"{request['address']}{wanted['path']}")
                 try:
                     for text in wanted["texts"]:
-                        page.get_by_text(text).first.wait_for()
+                        page.get_by_text(re.compile(text)).first.wait_for()
                 finally:
                     page.screenshot(path=str(OUTPUT / wanted["picture"]))
         except NotThere as error:
