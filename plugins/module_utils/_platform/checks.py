@@ -87,6 +87,7 @@ def _check_scalars(reader: SpecReader, values: Values, versions: t.Sequence[str]
         fix = f"{did_you_mean(version, versions)} Supported is {', '.join(versions)}".strip()
         reader.add("airflow_version", show(version), "this Airflow version is not supported", fix)
     check_range(reader, "airflow_longest_task_seconds", values["airflow_longest_task_seconds"], 60, 30 * 86400)
+    check_range(reader, "airflow_health_interval_seconds", values["airflow_health_interval_seconds"], 10, 300)
     if values["airflow_public_url"] is not None:
         _check_public_url(reader, values["airflow_public_url"])
     path = values["airflow_dags_path"]

@@ -119,6 +119,7 @@ class Platform:
     version: str
     public_url: str
     longest_task_seconds: int
+    health_interval_seconds: int
     secure_logging: bool
     database: Postgres
     result_backend: Postgres
@@ -208,6 +209,7 @@ def _build(values: t.Mapping[str, t.Any]) -> Platform:
         version=values["airflow_version"],
         public_url=values["airflow_public_url"],
         longest_task_seconds=values["airflow_longest_task_seconds"],
+        health_interval_seconds=values["airflow_health_interval_seconds"],
         secure_logging=values["airflow_secure_logging"],
         database=database,
         result_backend=Postgres(**result_backend),

@@ -8,6 +8,7 @@ PRIVATE to the collection. Nothing here knows a target; nothing below this line 
 
 from __future__ import annotations
 
+import math
 import typing as t
 from dataclasses import dataclass
 
@@ -22,14 +23,17 @@ UID, GID = "50000", "0"
 _JOB_MEMORY_MB = 1024
 _SWEEPER_MEMORY_MB = 256
 _BUCKET_SWEEPER_MEMORY_MB = 768
+#: Gossip sends what each worker does to every other one, by way of the broker; nothing in Airflow listens.
+_WORKER_COMMAND = ("airflow", "celery", "worker", "--without-gossip")
 _PROBE = ("python", "-m", "flowstead_airflow.probe")
 #: Seconds; the probe gives up on itself after 10.
 _PROBE_TIMEOUT = 15
 #: Seconds in which a failed probe does not count.
 _START_PERIOD = 180
-#: Seconds between two probes, and between those of a service that starts, for which others wait. A probe is a process
-#: in the container, so many of them on a host add up.
-_INTERVAL, _START_INTERVAL = 30, 10
+#: Seconds between two probes of a service that starts, for which others wait.
+_START_INTERVAL = 10
+#: Failures in a row that mean something, however long the interval.
+_FEWEST_RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "api-server",
             platform.api_server,
-            health=_health("api-server", retries=3),
+            health=_health(platform, "api-server", patience=90),
             depends_on=ready,
             command=_api_server_command(platform),
             ports=(Port(API_PORT, platform.api_server.port),),
@@ -160,7 +164,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "scheduler",
             platform.scheduler,
-            health=_health("scheduler", retries=3),
+            health=_health(platform, "scheduler", patience=90),
             depends_on=migrated,
         ),
         _component(
@@ -168,7 +172,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "dag-processor",
             platform.dag_processor,
-            health=_health("dag-processor", retries=4),
+            health=_health(platform, "dag-processor", patience=120),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
@@ -177,7 +181,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             image,
             "triggerer",
             platform.triggerer,
-            health=_health("triggerer", retries=4),
+            health=_health(platform, "triggerer", patience=120),
             depends_on=migrated,
             bundles=visible_bundles(platform),
         ),
@@ -186,8 +190,11 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
     )
 
 
-def _health(component: str, retries: int) -> Health:
-    return Health((*_PROBE, component), _INTERVAL, _START_INTERVAL, _PROBE_TIMEOUT, retries, _START_PERIOD)
+def _health(platform: Platform, component: str, patience: int) -> Health:
+    """A probe of the component that may fail for ``patience`` seconds."""
+    interval = platform.health_interval_seconds
+    retries = max(_FEWEST_RETRIES, math.ceil(patience / interval))
+    return Health((*_PROBE, component), interval, _START_INTERVAL, _PROBE_TIMEOUT, retries, _START_PERIOD)
 
 
 def _api_server_command(platform: Platform) -> tuple[str, ...]:
@@ -263,7 +270,7 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         name=name,
         component="worker",
         image=image,
-        command=("airflow", "celery", "worker", "--queues", queues, "--concurrency", str(worker.concurrency)),
+        command=(*_WORKER_COMMAND, "--queues", queues, "--concurrency", str(worker.concurrency)),
         environment=environment(platform, "worker", worker),
         secrets=secrets(platform, "worker", worker),
         files=_files(platform, "worker"),
@@ -275,7 +282,7 @@ def _worker(platform: Platform, image: str, worker: Worker) -> Service:
         replicas=worker.replicas,
         mounts=_mounts(visible_bundles(platform, worker)),
         # It asks the broker; a broker that is away for some minutes must not stop tasks that run.
-        health=_health("worker", retries=10),
+        health=_health(platform, "worker", patience=300),
         constraints=worker.constraints,
         depends_on=(Dependency("api-server", "healthy"),),
         dns_names=(name,),

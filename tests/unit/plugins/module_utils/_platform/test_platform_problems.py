@@ -57,6 +57,8 @@ ONE_PROBLEM = [
     ({"airflow_environment": "a" * 21}, "airflow_environment", "at most 20 characters"),
     ({"airflow_version": "3.9.9"}, "airflow_version", "Supported is 3.3.2"),
     ({"airflow_longest_task_seconds": 59}, "airflow_longest_task_seconds", "from 60 to 2592000"),
+    ({"airflow_health_interval_seconds": 9}, "airflow_health_interval_seconds", "from 10 to 300"),
+    ({"airflow_health_interval_seconds": 301}, "airflow_health_interval_seconds", "from 10 to 300"),
     ({"airflow_dags_path": "dags"}, "airflow_dags_path", "no absolute path"),
     ({"airflow_dags_path": "/srv/../etc"}, "airflow_dags_path", "no absolute path"),
     ({"airflow_public_url": "airflow.example.com"}, "airflow_public_url", "does not start with http"),

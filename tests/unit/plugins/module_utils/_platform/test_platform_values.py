@@ -7,6 +7,7 @@ import typing as t
 
 import pytest
 import yaml
+from ansible_collections.flowstead.airflow.plugins.module_utils._platform.services import services
 from platform_samples import CERTIFICATE, OPTIONS, PRODUCTION, SPEC, platform_of
 
 
@@ -67,6 +68,36 @@ def test_the_brokers_port_follows_from_type_and_tls(broker: dict[str, t.Any], po
 @pytest.mark.parametrize(("longest", "timeout"), [(60, 86400), (82800, 86400), (82801, 86401), (172800, 176400)])
 def test_redis_waits_longer_than_the_longest_task(longest: int, timeout: int) -> None:
     assert platform_of({"airflow_longest_task_seconds": longest}).visibility_timeout == timeout
+
+
+def _checks(interval: int) -> dict[str, tuple[int, int]]:
+    """Component to seconds between two health checks and failures in a row until the restart."""
+    found = services(platform_of({"airflow_health_interval_seconds": interval}), "airflow:1")
+    return {s.component: (s.health.interval, s.health.retries) for s in found if s.health}
+
+
+@pytest.mark.parametrize(
+    ("interval", "api_server", "triggerer", "worker"), [(10, 9, 12, 30), (30, 3, 4, 10), (45, 2, 3, 7), (60, 2, 2, 5)]
+)
+def test_fewer_health_checks_allow_the_same_time_of_failure(
+    interval: int, api_server: int, triggerer: int, worker: int
+) -> None:
+    checks = _checks(interval)
+
+    assert checks["api-server"] == checks["scheduler"] == (interval, api_server)
+    assert checks["triggerer"] == checks["dag-processor"] == (interval, triggerer)
+    assert checks["worker"] == (interval, worker)
+
+
+def test_one_failed_health_check_restarts_nothing_however_rare_they_are() -> None:
+    assert {retries for _interval, retries in _checks(300).values()} == {2}
+
+
+def test_workers_do_not_gossip() -> None:
+    workers = [s for s in services(platform_of(), "airflow:1") if s.component == "worker"]
+
+    assert workers
+    assert all("--without-gossip" in worker.command for worker in workers)
 
 
 def test_a_worker_gets_memory_for_its_concurrency_and_time_for_its_longest_task() -> None:
