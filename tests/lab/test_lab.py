@@ -98,6 +98,22 @@ def test_hosts_run_systemd_and_know_their_names(lab: Lab):
     assert lab.ask("one", "cat /etc/machine-id") != lab.ask("two", "cat /etc/machine-id")
 
 
+def test_all_processes_of_a_host_stay_on_one_cpu_of_the_machine(lab: Lab):
+    def allowed(process: int) -> list[frozenset[int]]:
+        below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        return [frozenset(os.sched_getaffinity(process)), *(cpus for child in below for cpus in allowed(int(child)))]
+
+    found = {}
+    for host in ("one", "two"):
+        process = int(output("pgrep", "--full", f"umid=flowstead-selftest-{host} ").split()[0])
+        lab.ask(host, "true")
+        found[host] = allowed(process)
+        assert len(found[host]) > 3, "the kernel, and the processes that carry its own"
+        assert len({*found[host]}) == 1
+        assert len(found[host][0]) == 1
+    assert found["one"][0] != found["two"][0] or len(os.sched_getaffinity(0)) == 1
+
+
 def test_hosts_find_each_other_by_name(lab: Lab):
     assert lab.ask("one", "getent hosts two.lab.test").split()[0] == "10.77.0.12"
 

@@ -16,6 +16,7 @@ TOOLS = {
     "ip": "iproute2",
     "ethtool": "ethtool",
     "nsenter": "util-linux",
+    "taskset": "util-linux",
     "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "ssh": "openssh-client",

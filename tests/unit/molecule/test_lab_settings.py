@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from _lab import guests
 from _lab.settings import DEFAULT_HOSTS, LabError, load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,6 +39,13 @@ def test_two_labs_share_no_namespace_and_no_guest_name():
     assert one.namespace != two.namespace
     assert {one.umid(host) for host in one.hosts}.isdisjoint(two.umid(host) for host in two.hosts)
     assert one.state != two.state
+
+
+def test_hosts_take_turns_on_the_cpus_that_there_are():
+    lab = load("lab")
+    used = [guests.cpu(lab, host, [2, 5]) for host in lab.select([])]
+    assert used == [2, 5, 2, 5]
+    assert {guests.cpu(lab, host, [3]) for host in lab.hosts} == {3}
 
 
 def test_all_problems_of_a_hosts_file_come_together(tmp_path: Path):
