@@ -83,6 +83,12 @@ _DAG_PROCESSOR_DEFAULTS = {
     # more is deactivated at its next refresh, whatever this says.
     ("dag_processor", "stale_dag_threshold"): "3600",
 }
+#: Settings of Celery itself; those of the user come on top.
+#: A worker that loses its broker with tasks in flight asks for fewer messages, and for more again when they end.
+#: RabbitMQ takes the second wish for consumers to come, so that a worker of 16 would go on with what was free, say 1.
+_CELERY = {"worker_enable_prefetch_count_reduction": False}
+_EXTRA = ("celery", "extra_celery_config")
+
 #: Values that are better than Airflow's own; airflow_config may change them.
 _BETTER_DEFAULTS = {
     ("celery", "operation_timeout"): "5.0",
@@ -181,6 +187,7 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
     options = {**_BETTER_DEFAULTS, **(_DAG_PROCESSOR_DEFAULTS if component == "dag-processor" else {})}
     for section, settings in platform.config.items():
         options.update({(section.lower(), option.lower()): value for option, value in settings.items()})
+    options[_EXTRA] = _with_celery(options.get(_EXTRA, "{}"))
     options.update(_owned(platform, component, worker))
     variables = {variable_name(*name): value for name, value in options.items() if _reads(component, name[0])}
     for secret in SECRETS:
@@ -190,6 +197,15 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
                 variables[f"{variable_name(*name)}_CMD"] = f"cat /run/secrets/{secret.name}"
     variables.update(_outside_airflow(platform, component, worker))
     return dict(sorted(variables.items()))
+
+
+def _with_celery(given: str) -> str:
+    """The user's settings of Celery over ours; what is no JSON object is Airflow's to refuse."""
+    try:
+        document = json.loads(given)
+    except ValueError:
+        return given
+    return json.dumps({**_CELERY, **document}, sort_keys=True) if isinstance(document, dict) else given
 
 
 def logs_environment(platform: Platform, component: str) -> dict[str, str]:

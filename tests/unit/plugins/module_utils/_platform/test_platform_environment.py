@@ -115,6 +115,7 @@ def test_commands_are_used_for_sensitive_options_only_and_need_no_shell(variable
 
 def test_what_the_model_sets_cannot_be_set_by_the_user() -> None:
     settable = {
+        "CELERY__EXTRA_CELERY_CONFIG",
         "CELERY__OPERATION_TIMEOUT",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL",
         "DAG_PROCESSOR__STALE_DAG_THRESHOLD",
@@ -129,6 +130,30 @@ def test_what_the_model_sets_cannot_be_set_by_the_user() -> None:
             for variable in service.environment:
                 if variable.startswith("AIRFLOW__") and variable.removeprefix("AIRFLOW__") not in settable:
                     assert _KNOWN[variable.removesuffix("_CMD")] in OWNED
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, {"worker_enable_prefetch_count_reduction": False}),
+        ({"worker_max_tasks_per_child": 10},
+         {"worker_enable_prefetch_count_reduction": False, "worker_max_tasks_per_child": 10}),
+        ({"worker_enable_prefetch_count_reduction": True}, {"worker_enable_prefetch_count_reduction": True}),
+    ],
+)  # fmt: skip
+def test_workers_keep_their_concurrency_when_the_broker_restarts_unless_the_user_says_otherwise(
+    given: dict[str, t.Any], found: dict[str, t.Any]
+) -> None:
+    config = {"celery": {"extra_celery_config": json.dumps(given)}}
+    worker = by_name(platform_of({"airflow_config": config}))["worker-default"]
+    assert json.loads(worker.environment["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"]) == found
+
+
+def test_settings_of_celery_that_are_no_object_are_left_to_airflow() -> None:
+    for given in ("nonsense", "[1]"):
+        platform = platform_of({"airflow_config": {"celery": {"extra_celery_config": given}}})
+        found = by_name(platform)["worker-default"].environment["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"]
+        assert found == given
 
 
 def test_owned_options_and_sensitive_options_exist_in_airflow() -> None:
