@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "molecule" / "lab" / "lab"
+#: How much the lab of these tests yields to what else runs.
+NICE = 3
 HOSTS = """
 [[host]]
 name = "one"
@@ -62,7 +64,7 @@ class Lab:
 
     def __call__(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [str(LAB), "--name", self.name, "--hosts", str(self.hosts), *words],
+            ["nice", "-n", str(NICE), str(LAB), "--name", self.name, "--hosts", str(self.hosts), *words],
             env={**os.environ, "FLOWSTEAD_LAB_STATE": str(self.directory)},
             capture_output=True,
             text=True,
@@ -112,6 +114,15 @@ def test_all_processes_of_a_host_stay_on_one_cpu_of_the_machine(lab: Lab):
         assert len({*found[host]}) == 1
         assert len(found[host][0]) == 1
     assert found["one"][0] != found["two"][0] or len(os.sched_getaffinity(0)) == 1
+
+
+def test_a_host_yields_as_much_as_whoever_started_it(lab: Lab):
+    process = int(output("pgrep", "--full", "umid=flowstead-selftest-one ").split()[0])
+    wanted = os.nice(0) + NICE
+    assert os.getpriority(os.PRIO_PROCESS, process) == wanted
+    session = Path(f"/proc/{process}/autogroup")
+    if session.exists():  # where the kernel shares the processor by sessions, too
+        assert session.read_text().split()[-1] == str(wanted)
 
 
 def test_hosts_find_each_other_by_name(lab: Lab):
