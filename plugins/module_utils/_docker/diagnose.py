@@ -145,8 +145,13 @@ def diagnose(
     nodes: t.Sequence[t.Mapping[str, t.Any]],
     mask: t.Callable[[str], str],
     old_failures: t.Collection[str] = (),
+    log: bool = True,
 ) -> dict[str, t.Any]:
-    """Everything that can be found out about a service that failed, as one entry of ``failures``."""
+    """Everything that can be found out about a service that failed, as one entry of ``failures``.
+
+    Args:
+        log: whether the last log lines are part of it.
+    """
     hosts = {node["ID"]: (node.get("Description") or {}).get("Hostname", node["ID"]) for node in nodes}
     tasks = _ask(lambda: engine.get("/tasks", {"filters": {"service": [service["ID"]]}})) or []
     tasks.sort(key=lambda task: task.get("CreatedAt", ""), reverse=True)
@@ -174,7 +179,7 @@ def diagnose(
         "node": node,
         "exit_code": exit_code,
         "message": mask(message),
-        "log": [mask(line) for line in _log(engine, service, task)],
+        "log": [mask(line) for line in _log(engine, service, task)] if log else [],
         "advice": ADVICE.get(cause, ""),
     }
 

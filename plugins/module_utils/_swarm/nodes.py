@@ -25,6 +25,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 KEEP = "keep"
 #: How often a node that somebody else writes at the same time is read and written again.
 ATTEMPTS = 5
+#: Label of a node that was drained for maintenance; its value is the availability that it gets back.
+DRAINED_FROM = "flowstead.airflow.drained-from"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,7 @@ def plan_nodes(
     if unknown:
         raise SwarmProblem(
             f"This swarm has no node with the ID {', '.join(unknown)}. It has: "
-            + ", ".join(sorted(f"{_hostname(node)} ({node['ID']})" for node in live))
+            + ", ".join(sorted(f"{node_hostname(node)} ({node['ID']})" for node in live))
             + "."
         )
     changes = []
@@ -87,7 +89,7 @@ def plan_nodes(
         node = nodes[entry.id]
         after = _wanted_spec(node["Spec"], entry, purge_labels)
         if after != _normal(node["Spec"]):
-            changes.append(NodeChange(entry.id, _hostname(node), _normal(node["Spec"]), after))
+            changes.append(NodeChange(entry.id, node_hostname(node), _normal(node["Spec"]), after))
     _refuse_headless(nodes, changes)
     return sorted(changes, key=lambda change: change.order)
 
@@ -116,15 +118,15 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
     """
     ready: dict[str, list[t.Mapping[str, t.Any]]] = {}
     for node in live:
-        if node["ID"] in kept and _state(node) == "ready":
-            ready.setdefault(_hostname(node), []).append(node)
+        if node["ID"] in kept and node_state(node) == "ready":
+            ready.setdefault(node_hostname(node), []).append(node)
     managers = [node for node in live if node["Spec"].get("Role") == "manager"]
     reachable = sum(_reachable(node) for node in managers)
     count = len(managers)
     found = Replaced([], [])
     for node in live:
-        name = _hostname(node)
-        if node["ID"] in kept or _state(node) != "down" or name not in ready:
+        name = node_hostname(node)
+        if node["ID"] in kept or node_state(node) != "down" or name not in ready:
             continue
         role = node["Spec"].get("Role", "worker")
         reason = ""
@@ -149,17 +151,25 @@ def write_change(engine: EngineLike, change: NodeChange, wanted: WantedNode, *, 
     Raises:
         SwarmProblem: the swarm refuses, for example because a majority of managers would be lost.
     """
+    update_node(engine, change.id, change.hostname, lambda spec: _wanted_spec(spec, wanted, purge_labels))
+
+
+def update_node(
+    engine: EngineLike, node_id: str, hostname: str, body: t.Callable[[dict[str, t.Any]], dict[str, t.Any]]
+) -> None:
+    """Write what ``body`` makes of a node's specification; again when somebody else wrote it meanwhile.
+
+    Raises:
+        SwarmProblem: the swarm refuses, for example because a majority of managers would be lost.
+    """
     for attempt in range(1, ATTEMPTS + 1):
-        node = engine.get(f"/nodes/{change.id}")
-        body = _wanted_spec(node["Spec"], wanted, purge_labels)
+        node = engine.get(f"/nodes/{node_id}")
         try:
-            engine.post(f"/nodes/{change.id}/update", body, {"version": node["Version"]["Index"]})
+            engine.post(f"/nodes/{node_id}/update", body(node["Spec"]), {"version": node["Version"]["Index"]})
         except EngineError as error:
             if error.out_of_sequence and attempt < ATTEMPTS:
                 continue
-            raise SwarmProblem(
-                f"The swarm refused to change node {change.hostname} ({change.id}): {error.message}"
-            ) from error
+            raise SwarmProblem(f"The swarm refused to change node {hostname} ({node_id}): {error.message}") from error
         return
 
 
@@ -251,9 +261,14 @@ def _wanted_spec(spec: t.Mapping[str, t.Any], wanted: WantedNode, purge_labels: 
     after = _normal(spec)
     if wanted.role != KEEP:
         after["Role"] = wanted.role
-    if wanted.availability != KEEP:
+    # A node in maintenance stays drained until it is given back, also in a run that somebody else starts meanwhile.
+    maintained = after["Availability"] == "drain" and DRAINED_FROM in after["Labels"]
+    if wanted.availability != KEEP and not maintained:
         after["Availability"] = wanted.availability
-    after["Labels"] = {**({} if purge_labels else after["Labels"]), **wanted.labels}
+    kept = {key: value for key, value in after["Labels"].items() if not purge_labels and key != DRAINED_FROM}
+    # What is remembered of a node that somebody made active by hand would end a later drain that is not meant.
+    remembered = {DRAINED_FROM: after["Labels"][DRAINED_FROM]} if maintained else {}
+    after["Labels"] = {**kept, **remembered, **wanted.labels}
     return after
 
 
@@ -261,11 +276,11 @@ def _normal(spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {**spec, "Labels": dict(spec.get("Labels") or {})}
 
 
-def _hostname(node: t.Mapping[str, t.Any]) -> str:
+def node_hostname(node: t.Mapping[str, t.Any]) -> str:
     return str((node.get("Description") or {}).get("Hostname", ""))
 
 
-def _state(node: t.Mapping[str, t.Any]) -> str:
+def node_state(node: t.Mapping[str, t.Any]) -> str:
     return str((node.get("Status") or {}).get("State", ""))
 
 

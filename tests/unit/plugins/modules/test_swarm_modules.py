@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.flowstead.airflow.plugins.modules import (
+    swarm_drain,
     swarm_member,
     swarm_networks,
     swarm_node_info,
@@ -16,7 +17,7 @@ from ansible_collections.flowstead.airflow.plugins.modules import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_swarm"))
-from fake_swarm_engine import FakeEngine, make_node
+from fake_swarm_engine import FakeEngine, make_node, make_service, make_task
 
 
 @pytest.fixture
@@ -191,3 +192,55 @@ def test_a_dead_twin_goes_before_a_living_manager_is_demoted(run):
     result = run(swarm_nodes, engine, nodes=wanted, remove_replaced=True)
     assert [node["id"] for node in result["removed"]] == ["old"]
     assert engine.nodes["id2"]["Spec"]["Role"] == "worker"
+
+
+def _three_nodes(*tasks, **first):
+    nodes = [make_node("id1", "m1", "manager"), make_node("id2", "w1", **first), make_node("id3", "w2")]
+    web = make_service("s1", "web", wanted=2, running=2)
+    return FakeEngine(state="active", manager=True, node_id="id1", nodes=nodes, services=[web], tasks=tasks)
+
+
+def test_draining_is_foretold_done_once_and_undone(run):
+    engine = _three_nodes()
+    foretold = run(swarm_drain, engine, node="w1", check_mode=True)
+    assert (foretold["changed"], engine.posts) == (True, [])
+    done = run(swarm_drain, engine, node="w1")
+    assert done["diff"] == foretold["diff"]
+    assert done["node"] == foretold["node"] == {"id": "id2", "hostname": "w1", "availability": "drain"}
+    assert not run(swarm_drain, engine, node="w1")["changed"]
+    back = run(swarm_drain, engine, node="w1", state="restored")
+    assert (back["changed"], back["node"]["availability"]) == (True, "active")
+    assert engine.nodes["id2"]["Spec"]["Labels"] == {}
+    assert not run(swarm_drain, engine, node="w1", state="restored")["changed"]
+
+
+def test_a_drain_that_takes_too_long_fails_names_the_tasks_and_leaves_the_node_drained(run):
+    engine = _three_nodes(make_task("t1", "s1", "id2"))
+    failed = run(swarm_drain, engine, node="w1", timeout=0)
+    assert failed["failed"]
+    assert "web.1 (running)" in failed["msg"]
+    assert failed["tasks"] == [{"id": "t1", "service": "web", "slot": 1, "state": "running"}]
+    assert engine.nodes["id2"]["Spec"]["Availability"] == "drain"
+
+
+def test_the_tasks_of_a_node_that_is_down_are_not_waited_for(run, monkeypatch):
+    warned = []
+    monkeypatch.setattr(swarm_drain.AnsibleModule, "warn", lambda _self, text: warned.append(text))
+    engine = _three_nodes(make_task("t1", "s1", "id2"), state="down")
+    done = run(swarm_drain, engine, node="w1", timeout=600)
+    assert done["changed"]
+    assert "w1 is down" in warned[0]
+
+
+def test_services_that_find_no_other_place_fail_the_drain_of_an_empty_node(run):
+    engine = _three_nodes(make_task("t1", "s1", "id2", "shutdown"))
+    engine.services[0]["ServiceStatus"]["RunningTasks"] = 1
+    assert not run(swarm_drain, engine, node="w1", services_timeout=1).get("failed"), "it was short before"
+    again = run(swarm_drain, engine, node="w1", services_timeout=1)
+    assert "web 1/2" in again["msg"]
+    assert again["weak"] == ["web 1/2"]
+    assert not run(swarm_drain, engine, node="w1", services_timeout=0).get("failed")
+
+
+def test_a_host_that_manages_no_swarm_drains_nothing(run):
+    assert "manages no swarm" in run(swarm_drain, FakeEngine(), node="w1")["msg"]

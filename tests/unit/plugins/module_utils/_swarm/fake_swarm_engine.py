@@ -33,6 +33,28 @@ def make_node(node_id: str, hostname: str, role: str = "worker", **given: t.Any)
     return node
 
 
+def make_service(service_id: str, name: str, **given: t.Any) -> dict[str, t.Any]:
+    """One entry of GET /services; ``grace`` in seconds, ``running`` of ``wanted`` tasks."""
+    container: dict[str, t.Any] = {"Image": "busybox"}
+    if "grace" in given:
+        container["StopGracePeriod"] = int(given["grace"] * 1_000_000_000)
+    return {
+        "ID": service_id,
+        "Spec": {
+            "Name": name,
+            "Mode": given.get("mode", {"Replicated": {"Replicas": given.get("wanted", 1)}}),
+            "TaskTemplate": {"ContainerSpec": container},
+        },
+        "ServiceStatus": {"RunningTasks": given.get("running", 1), "DesiredTasks": given.get("wanted", 1)},
+    }
+
+
+def make_task(task_id: str, service_id: str, node_id: str, state: str = "running", slot: int = 1) -> dict[str, t.Any]:
+    """One entry of GET /tasks; a task of a global service has no slot."""
+    task = {"ID": task_id, "ServiceID": service_id, "NodeID": node_id, "Status": {"State": state}}
+    return {**task, "Slot": slot} if slot else task
+
+
 class FakeEngine:
     """Starts outside of any swarm; see the keyword arguments for other beginnings."""
 
@@ -47,6 +69,8 @@ class FakeEngine:
         node_id: str = "me",
         cluster_id: str = "cluster-1",
         networks: t.Sequence[dict[str, t.Any]] = (),
+        services: t.Sequence[dict[str, t.Any]] = (),
+        tasks: t.Sequence[dict[str, t.Any]] = (),
         reachable: bool = True,
         **cluster: t.Any,
     ) -> None:
@@ -56,6 +80,8 @@ class FakeEngine:
         self.node_id = node_id
         self.cluster_id = cluster_id
         self.networks = [copy.deepcopy(network) for network in networks]
+        self.services = [copy.deepcopy(service) for service in services]
+        self.tasks = [copy.deepcopy(task) for task in tasks]
         self.reachable = reachable
         self.cluster = cluster
         self.posts: list[tuple[str, t.Any]] = []
@@ -82,12 +108,24 @@ class FakeEngine:
             return copy.deepcopy(list(self.nodes.values()))
         if path.startswith("/nodes/") and self.manager:
             return copy.deepcopy(self._node(path.split("/")[2], "GET " + path))
+        if path in ("/services", "/tasks") and self.manager:
+            return copy.deepcopy(self._services(query) if path == "/services" else self._tasks(query or {}))
         if path == "/swarm" and self.manager:
             return {"JoinTokens": {"Manager": "SWMTKN-m", "Worker": "SWMTKN-w"}}
         if path == "/networks":
             names = (query or {"filters": {"name": [""]}})["filters"]["name"]
             return [network for network in self.networks if any(name in network["Name"] for name in names)]
         raise EngineError(503, "This node is not a swarm manager.", f"GET {path}")
+
+    def _services(self, query: t.Mapping[str, t.Any] | None) -> list[dict[str, t.Any]]:
+        assert query in (None, {"status": "true"}), query
+        hidden = set() if query else {"ServiceStatus"}
+        return [{key: value for key, value in entry.items() if key not in hidden} for entry in self.services]
+
+    def _tasks(self, query: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+        assert query.keys() == {"filters"}, query
+        assert query["filters"].keys() == {"node"}, query
+        return [task for task in self.tasks if task["NodeID"] in query["filters"]["node"]]
 
     def post(self, path: str, body: t.Any = None, query: t.Mapping[str, t.Any] | None = None) -> t.Any:
         self.posts.append((path, copy.deepcopy(body)))
