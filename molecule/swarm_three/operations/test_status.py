@@ -64,7 +64,7 @@ def test_a_platform_that_is_not_well_says_why_and_what_to_do_and_fails(stray: No
     (failure,) = found["failures"]
     assert (failure["service"], failure["cause"]) == ("stray", "unschedulable")
     assert "No node may or can run it" in failure["advice"]
-    assert [(one["name"], one["action"]) for one in found["drift"]] == [("stray", "remove")]
+    assert [(one["name"], one["action"]) for one in found["drift"]] == [(STRAY, "remove")]
     assert {node["hostname"] for node in found["nodes"]} == set(MANAGERS)
 
 
