@@ -80,8 +80,8 @@ nodes:
        availability: active, reachability: "", engine: 26.1.5, address: 192.0.2.11}
 services:
   description:
-    - The stack's services. RV(services[].state) is V(converged), V(waiting) or V(failed).
-    - RV(services[].failed_tasks) counts failures of the current specification that Swarm still remembers, also of a
+    - The stack's services. C(state) is V(converged), V(waiting) or V(failed).
+    - C(failed_tasks) counts failures of the current specification that Swarm still remembers, also of a
       service that runs again.
   type: list
   elements: dict
