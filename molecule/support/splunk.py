@@ -95,9 +95,9 @@ class Splunk:
         """End it; its events stay."""
         self._hosts.run(self._host, f"systemctl disable --now {_UNIT}")
 
-    def use(self) -> None:
-        """Have inventories/lab send task logs there."""
-        logs = {"tasks": {"splunk": self.variables}, "sweep_seconds": 15}
+    def use(self, logs: dict[str, t.Any] | None = None) -> None:
+        """Have inventories/lab send task logs there; ``logs`` is another ``airflow_logs``."""
+        logs = logs or {"tasks": {"splunk": self.variables}, "sweep_seconds": 15}
         place = Path(self._hosts.facts["ssh_config"]).parent / "logs.json"
         place.touch(mode=0o600)
         place.write_text(json.dumps(logs, indent=2), encoding="utf-8")

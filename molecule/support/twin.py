@@ -27,13 +27,27 @@ class Twin:
 
     Args:
         sink: whether lines go where those of the platform go; without it, into local files alone.
+        plain: nothing said about how it is updated and how long it may take to end, so that Docker's defaults hold.
     """
 
-    def __init__(self, cluster: Cluster, host: str, queue: str, *, sink: bool, group: str = "worker-default") -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        host: str,
+        queue: str,
+        *,
+        sink: bool,
+        plain: bool = False,
+        group: str = "worker-default",
+    ) -> None:
         self._cluster, self._hosts, self._host = cluster, cluster.hosts, host
         self.name, self._queue = f"twin-{queue}", queue
         (service,) = json.loads(cluster.docker("service", "inspect", f"{STACK}_{group}"))
         self._spec = twin_spec(service["Spec"], self.name, queue, host, sink=sink)
+        if plain:
+            self._spec["TaskTemplate"]["ContainerSpec"].pop("StopGracePeriod")
+            self._spec.pop("UpdateConfig")
+            self._spec.pop("RollbackConfig")
 
     def __enter__(self) -> Twin:
         self._remove()  # what an earlier run left that was killed

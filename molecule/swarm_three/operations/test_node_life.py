@@ -1,7 +1,4 @@
-"""What operators do to nodes of a platform that works meanwhile.
-
-Not yet a part of `make test`, for want of minutes. On a deployed lab: scripts/scenario swarm_three verify operations.
-"""
+"""What operators do to nodes of a platform that works meanwhile."""
 
 from __future__ import annotations
 

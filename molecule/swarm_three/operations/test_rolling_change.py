@@ -1,0 +1,186 @@
+"""A change that reaches every worker while tasks run: here a bucket becomes the archive of task logs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing as t
+import urllib.parse
+
+import pytest
+from airflow_api import ENDED, Airflow, Run
+from bucket import Bucket
+from cluster import Cluster
+from conftest_shared import SHARE, changed, play, refused, said, went_well
+from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
+from report import Table
+from splunk import Splunk, log_path
+from twin import Twin
+
+#: Seconds of tasks that begin before the change and end after it.
+LONG = 420
+#: Tasks on a worker that is changed with Docker's defaults, how long each takes, and where they come from.
+PLAIN_TASKS, PLAIN_SECONDS = 2, 60
+PLAIN_DAG = f"""
+import time
+from airflow.sdk import DAG, task
+
+with DAG("plain", schedule=None, catchup=False, is_paused_upon_creation=False):
+
+    @task(queue="plain", retries=12, retry_delay=2)
+    def work(number: int):
+        time.sleep({PLAIN_SECONDS})
+
+    work.expand(number=list(range({PLAIN_TASKS})))
+"""
+
+
+class Stream:
+    """Short runs, one after the other, until :meth:`stop`."""
+
+    def __init__(self, airflow: Airflow) -> None:
+        self._airflow, self._enough = airflow, threading.Event()
+        self.runs: list[Run] = []
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Stream:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Begin no other run; what went wrong in a run is raised."""
+        self._enough.set()
+        self._thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _work(self) -> None:
+        try:
+            while not self._enough.is_set():
+                self.runs.append(Run(self._airflow, tasks=2, seconds=2))
+                self.runs[-1].await_success()
+        except BaseException as error:  # stop() raises it
+            self._errors.append(error)
+
+
+class Plain:
+    """A worker whose service says nothing about updates and grace, as most Compose files do, and a run on it."""
+
+    def __init__(self, cluster: Cluster, airflow: Airflow, twin: Twin) -> None:
+        self._cluster, self._airflow, self._twin = cluster, airflow, twin
+        wait_for("the DAG plain", lambda: airflow.keep_asking("GET", "/api/v2/dags?dag_id_pattern=plain")["dags"], 300)
+        made = airflow.keep_asking("POST", "/api/v2/dags/plain/dagRuns", {"logical_date": None, "conf": {}})
+        self._path = f"/api/v2/dags/plain/dagRuns/{urllib.parse.quote(made['dag_run_id'], safe='')}"
+
+    def change(self) -> None:
+        """Change a setting while its tasks run: the request that `docker stack deploy` makes, too."""
+
+        def busy() -> t.Any:
+            running = sum(entry["state"] == "running" for entry in self._instances())
+            return running == PLAIN_TASKS or Waiting(f"{running} running")
+
+        wait_for("tasks on the plain worker", busy, 300)
+        self._cluster.docker("service", "update", "--detach", "--env-add", "CHANGED=yes", self._twin.name)
+
+    def cut_off(self) -> int:
+        """How many tasks had to run again, once all have ended."""
+
+        def ended() -> t.Any:
+            state = self._airflow.keep_asking("GET", self._path)["state"]
+            return state if state in ENDED else Waiting(state)
+
+        assert wait_for("the end of the plain run", ended, 900, pause=2) == "success"
+        return sum(entry["try_number"] > 1 for entry in self._instances())
+
+    def _instances(self) -> list[dict[str, t.Any]]:
+        return self._airflow.keep_asking("GET", f"{self._path}/taskInstances")["task_instances"]
+
+
+@pytest.fixture(scope="module")
+def plain(hosts: Hosts, cluster: Cluster, airflow: Airflow) -> t.Iterator[Plain]:
+    """The plain worker, with tasks."""
+    hosts.write(SERVICES, f"{SHARE}/plain.py", PLAIN_DAG)
+    try:
+        with Twin(cluster, "swarm3", "plain", sink=True, plain=True) as twin:
+            yield Plain(cluster, airflow, twin)
+    finally:
+        hosts.run(SERVICES, "rm", f"{SHARE}/plain.py")
+
+
+@pytest.fixture(scope="module")
+def bucket(hosts: Hosts) -> Bucket:
+    """The bucket on the services host."""
+    found = Bucket(hosts)
+    found.start()
+    return found
+
+
+def logs(splunk: Splunk, bucket: Bucket, user: str = "airflow") -> dict[str, t.Any]:
+    """``airflow_logs`` with both."""
+    return {"tasks": {"splunk": splunk.variables, "s3": bucket.sink(user)}, "sweep_seconds": 15}
+
+
+def containers(hosts: Hosts) -> dict[str, str]:
+    """Host of each container of a worker that runs, also of one that takes no more tasks."""
+    return {
+        identifier: host
+        for host in MANAGERS
+        for identifier in hosts.run(host, "docker", "ps", "-q", "--filter", "name=worker-default").split()
+    }
+
+
+def test_a_bucket_where_airflow_may_not_write_stops_the_change_before_it_begins(
+    cluster: Cluster, splunk: Splunk, bucket: Bucket, secrets: dict[str, str]
+):
+    cluster.await_strength()
+    before = containers(cluster.hosts)
+    wrong = logs(splunk, bucket, "reader")
+    done = play("--extra-vars", json.dumps({"airflow_logs": wrong}), "--tags", "airflow")
+    refused(done, "logs-bucket", "s3:PutObject")
+    assert wrong["tasks"]["s3"]["secret_access_key"] not in done.stdout + done.stderr
+    assert containers(cluster.hosts) == before
+
+
+def test_a_change_reaches_every_worker_and_no_task_fails_or_runs_twice(
+    hosts: Hosts, cluster: Cluster, airflow: Airflow, splunk: Splunk, bucket: Bucket, plain: Plain, figures: Table
+):
+    cluster.await_strength()
+    before = containers(hosts)
+    long = Run(airflow, tasks=3, seconds=LONG)
+    long.await_running(3)
+    splunk.use(logs(splunk, bucket))
+    plain.change()
+    began = time.monotonic()
+    with Stream(airflow) as stream:
+        done = went_well(play())
+        rollout = time.monotonic() - began
+    assert changed(done.stdout) > 0
+    assert not {"success", "failed"} & {entry["state"] for entry in long.instances()}, "they have to outlast the change"
+    new = {identifier for identifier in containers(hosts) if identifier not in before}
+    assert len(new) == 3, "every worker is a new one"
+    assert set(before) <= set(containers(hosts)), "old ones go on with what they have"
+    assert "old tasks" in said(done), "and the play says so"
+    assert len(stream.runs) > 3
+    for run in stream.runs:
+        assert {entry["try_number"] for entry in run.instances()} == {1}, run.id
+        assert run.interrupted() == 0
+    long.await_success()
+    assert {entry["try_number"] for entry in long.instances()} == {1}
+    assert long.lost_lines() == (0, 0)
+    wait_for("the old workers to go", lambda: not set(before) & set(containers(hosts)), 300)
+    figures.add("a changed setting on all workers, with tasks in flight", rollout)
+    figures.add("... tasks meanwhile, and those that failed or ran twice", f"{3 + 2 * len(stream.runs)}, 0")
+    again = plain.cut_off()
+    figures.add("... the same with Docker's defaults", f"{PLAIN_TASKS}, {again}")
+    assert again == PLAIN_TASKS, "Docker's defaults are better than this collection says"
+
+    run = Run(airflow, tasks=3, seconds=3)
+    run.await_success()
+    for index in range(3):
+        bucket.await_lines(log_path(run.id, index, 1), "of 3", 3)
+        assert splunk.lines_of(run, index) == 3, "in both"
