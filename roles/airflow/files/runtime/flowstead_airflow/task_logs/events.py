@@ -29,7 +29,8 @@ _BEGIN = '{"timestamp":"'
 _TIME = '{"time":'
 #: The end of a text of lines that are JSON, quoted.
 _END = _quoted("}\n")[1:]
-#: Bytes of a file that are read and packed at a time: large enough for few calls, small enough for a processor's cache.
+#: Bytes of a file that are read and packed at a time: enough for few calls, little enough for a processor's cache, and
+#: less than :data:`LINE_LIMIT`.
 _READ = 16 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -156,7 +157,7 @@ class Encoder:
         """
         second = chunk[: len(_BEGIN) + 20].decode("ascii", "replace")
         epoch = int(moment(f'{second[:-1]}Z"')) if second.endswith(".") else 0
-        if not epoch or max(map(len, lines), default=0) > LINE_LIMIT:
+        if not epoch or not lines:
             return False
         try:
             quoted = _quoted(chunk[: chunk.rfind(b"\n") + 1].decode())
@@ -168,9 +169,7 @@ class Encoder:
         micros = "".join([tail[:7] for tail in tails])
         digits = micros.replace("Z", "")
         count = len(lines)
-        if not quoted.endswith(_END) or len(tails) != count or micros[6::7] != "Z" * count:
-            return False
-        if len(digits) != 6 * count or not digits.isdigit():
+        if not quoted.endswith(_END) or micros[6::7] != "Z" * count or len(digits) != 6 * count or not digits.isdigit():
             return False
         offsets = list(accumulate([len(line) + 1 for line in lines], initial=batch.offsets[-1]))
         first, middle, between, last = f"{_TIME}{epoch}.", self._middle, f'}},"event":"{second}', '}"}\n'
@@ -195,7 +194,6 @@ class Encoder:
                     break
                 batch.add(event)
                 batch.offsets.append(following)
-                batch.cut += length > LINE_LIMIT
             else:
                 # Splunk refuses a blank event.
                 batch.offsets[-1] = following
