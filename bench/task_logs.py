@@ -1,10 +1,14 @@
 """100,000 task log lines with Splunk streaming and without: seconds, ratio, memory.
 
     python bench/task_logs.py            the supervisor's chain of processors alone: what a line costs there
-    python bench/task_logs.py --task     also a real task: Airflow's supervisor, task process and files
+    python bench/task_logs.py --task     also a real task that prints: Airflow's supervisor, task process and files
+    python bench/task_logs.py --one-cpu  only that task, with all of its processes on one CPU, the dearest case there is
 
-Needs the environment that tests/airflow makes (.venv/bin/pytest tests/airflow). Splunk is the double, in a process of
-its own. The two ways take turns; the ratio is of the medians.
+Needs the environment that tests/airflow makes (.venv/bin/pytest tests/airflow), and for a real task that of the
+repository (.venv/bin/python). Splunk is the double, in a process of its own; a real task talks TLS to it. The ways take
+turns; a ratio is of medians, and for a real task of each round. CPU time is of the whole tree of processes: on one CPU
+it is what adds to a task, and other work on the machine hardly moves it. `--against DIRECTORY` measures beside it the
+package of another checkout.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from splunk_double import Reader, SplunkDouble, Token
 with SplunkDouble(indexes=["airflow"], tokens=[Token("secret", index="airflow")],
-                  readers=[Reader(token="secret", indexes=["airflow"])]) as splunk:
+                  readers=[Reader(token="secret", indexes=["airflow"])], certificate=sys.argv[2]) as splunk:
     print(json.dumps([splunk.hec_url, splunk.search_url]), flush=True)
     for line in sys.stdin:
         verb, value = json.loads(line)
@@ -46,10 +50,10 @@ with SplunkDouble(indexes=["airflow"], tokens=[Token("secret", index="airflow")]
 
 
 class Double:
-    """The double of Splunk in a process of its own."""
+    """The double of Splunk in a process of its own; with a certificate, it talks TLS."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", DOUBLE, str(ROOT / "molecule/doubles")]
+    def __init__(self, certificate: str = "") -> None:
+        command = [sys.executable, "-c", DOUBLE, str(ROOT / "molecule/doubles"), certificate]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.hec_url, self.search_url = self._answer()
 
@@ -69,16 +73,18 @@ class Double:
         self._process.wait()
 
 
-def settings(work: Path, double: Double) -> Path:
+def settings(work: Path, double: Double, authority: Path | None = None) -> Path:
     """The settings' file."""
     (work / "token").write_text("secret")
     token = str(work / "token")
-    content = {
+    content: dict[str, t.Any] = {
         "environment": "bench",
         "hec": {"url": double.hec_url, "token_file": token, "flush_seconds": 120},
         "search": {"url": double.search_url, "token_file": token},
         "indexes": {"default": "airflow"},
     }
+    if authority:
+        content["hec"]["ca_file"] = content["search"]["ca_file"] = str(authority)
     path = work / "task_logs.json"
     path.write_text(json.dumps(content))
     return path
@@ -138,44 +144,114 @@ def airflow_python() -> Path:
     return found[-1].parent / "bin" / "python"
 
 
-def task(work: Path, file: Path, streaming: bool) -> tuple[float, float]:
-    """Seconds of the lines in a real task, and of its supervisor from begin to end."""
-    home = Path(tempfile.mkdtemp(dir=work))
-    dags = home / "dags"
-    dags.mkdir()
-    sys.path.insert(0, str(INSIDE))
-    import supervise  # noqa: PLC0415
+class Worker:
+    """Airflow's supervisor as a worker has it, in a process of its own, for real tasks.
 
-    text = supervise.DAG.replace("RELEASE", "'/nonexistent'").replace("LINES", str(LINES))
-    (dags / "dag.py").write_text(text)
-    bundle = {
-        "name": "sales",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(dags)},
-    }
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(RUNTIME),
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-        "FLOWSTEAD_TASK_LOGS": str(file),
-        **({"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": CONFIG} if streaming else {}),
-    }
-    quiet: t.Any = {"env": environ, "stderr": subprocess.DEVNULL, "text": True, "stdout": subprocess.PIPE}
-    subprocess.run([str(airflow_python().with_name("airflow")), "db", "migrate"], check=True, **quiet)
-    ran = subprocess.run(
-        [str(airflow_python()), str(INSIDE / "supervise.py"), str(dags)],
-        input='{"run": "quick"}\n',
-        check=True,
-        **quiet,
-    )
-    answer = json.loads(ran.stdout.splitlines()[-1])
-    log_file = next((home / "logs").glob("dag_id=chatty/*/task_id=quick/attempt=1.log"))
-    content = log_file.read_text()
-    if content.count('"event":"line ') != LINES:
-        sys.exit("lines are missing")
-    return float(content.split('"event":"seconds ')[1].split('"')[0]), answer["seconds"]
+    Args:
+        work: directory for its files.
+        runtime: directory of the package; None for local files alone.
+        file: of the settings.
+        cpu: the only one that its processes may use.
+    """
+
+    def __init__(self, work: Path, runtime: Path | None, file: Path, cpu: int | None) -> None:
+        sys.path.insert(0, str(INSIDE))
+        import supervise  # noqa: PLC0415
+
+        self._home = Path(tempfile.mkdtemp(dir=work))
+        dags = self._home / "dags"
+        dags.mkdir()
+        (dags / "dag.py").write_text(supervise.DAG.replace("RELEASE", "'/nonexistent'").replace("LINES", str(LINES)))
+        bundle = {
+            "name": "sales",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(dags)},
+        }
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(runtime or RUNTIME),
+            "AIRFLOW_HOME": str(self._home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+            "FLOWSTEAD_TASK_LOGS": str(file),
+            **({"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": CONFIG} if runtime else {}),
+        }
+        quiet: t.Any = {"env": environ, "stderr": subprocess.DEVNULL, "text": True, "stdout": subprocess.PIPE}
+        database = work / "airflow.db"
+        if not database.exists():
+            subprocess.run([str(airflow_python().with_name("airflow")), "db", "migrate"], check=True, **quiet)
+            shutil.copy(self._home / "airflow.db", database)
+        shutil.copy(database, self._home / "airflow.db")
+        pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
+        command = [*pin, str(airflow_python()), str(INSIDE / "supervise.py"), str(dags)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, **quiet)
+        self._answer()
+
+    def run(self, task: str) -> dict[str, float]:
+        """Run a task; what it took."""
+        assert self._process.stdin  # noqa: S101 - it is a pipe
+        self._process.stdin.write(json.dumps({"run": task}) + "\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        (log_file,) = (self._home / "logs").glob(f"dag_id=chatty/*/task_id={task}/attempt=1.log")
+        if log_file.read_text().count("a line of usual length") != LINES:
+            sys.exit("lines are missing")
+        return {**{name: answer[name] for name in ("seconds", "end", "peak")}, **answer["spent"]}
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> t.Any:
+        assert self._process.stdout  # noqa: S101 - it is a pipe
+        return json.loads(self._process.stdout.readline())
+
+
+def real_tasks(rounds: int, one_cpu: bool, against: Path | None) -> None:
+    """Real tasks that print, with files alone and with Splunk, in turns."""
+    sys.path.insert(0, str(ROOT / "tests/unit"))
+    from certificates import Certificates  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        certificates = Certificates(work)
+        (work / "ca.pem").write_text(certificates.ca_pem)
+        double = Double(str(certificates.pem("localhost", "127.0.0.1")))
+        file = settings(work, double, work / "ca.pem")
+        cpus = sorted(os.sched_getaffinity(0))
+        ways: dict[str, Path | None] = {"files": None, "Splunk": RUNTIME}
+        if against:
+            ways["the other"] = against
+        workers = {way: Worker(work, runtime, file, cpus[-1] if one_cpu else None) for way, runtime in ways.items()}
+        taken: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        for number in range(rounds):
+            for way, worker in workers.items():
+                taken[way].append(worker.run(f"loud{number}"))
+                arrived = double.tell("clear")
+                # A task's own lines are some more than it prints.
+                if (way != "files" and arrived < LINES) or arrived > LINES + 100:
+                    sys.exit(f"{arrived} lines arrived")
+        for worker in workers.values():
+            worker.end()
+        double.end()
+    where = "all on one CPU" if one_cpu else "on as many CPUs as there are"
+    print(f"a task that prints {LINES} lines, {where}; {rounds} rounds")
+    print(f"{'':44}{'median':>10}{'least':>10}   ratio to files in each round, sorted")
+    for name, label, unit in (
+        ("cpu", "CPU time of supervisor and task", "s"),
+        ("seconds", "supervisor, begin to end", "s"),
+        ("end", "of it after the last line", "s"),
+        ("faults", "page faults", ""),
+        ("switches", "switches between processes and threads", ""),
+        ("peak", "memory of the supervisor at its peak", "KiB"),
+    ):
+        for way, rows in taken.items():
+            values = [row[name] for row in rows]
+            ratios = sorted(one / row[name] for one, row in zip(values, taken["files"])) if way != "files" else []
+            text = " ".join(f"{ratio:.3f}" for ratio in ratios)
+            digits = 2 if unit == "s" else 0
+            numbers = "".join(f"{value:>10.{digits}f}" for value in (statistics.median(values), min(values)))
+            print(f"{label + ', ' + way if way == 'files' else '... ' + way:44}{numbers} {unit:4}{text}")
 
 
 def show(label: str, plain: list[float], streaming: list[float]) -> None:
@@ -187,12 +263,18 @@ def show(label: str, plain: list[float], streaming: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", action="store_true", help="also a real task")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--one-cpu", action="store_true", help="only a real task, with all its processes on one CPU")
+    parser.add_argument("--against", type=Path, metavar="DIRECTORY", help="another checkout, whose package runs too")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, choices=range(1, 11), metavar="1..10")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         work, file, streaming, lines = options.child
         print(json.dumps(chain(Path(work), Path(file), streaming == "yes", int(lines))))
+        return
+    against = options.against and options.against / RUNTIME.relative_to(ROOT)
+    if options.one_cpu:
+        real_tasks(options.rounds, True, against)
         return
     double = Double()
     with tempfile.TemporaryDirectory() as directory:
@@ -213,19 +295,9 @@ def main() -> None:
         plain, hanging = (child(work, file, way, "20000", BENCH_MEMORY="1")[3] for way in ("no", "yes"))
         more = (hanging - plain) / 1024
         print(f"memory at the peak of 20,000 lines while Splunk hangs: {more:.0f} KiB more than with files alone")
-        double.tell("mode", "up")
-        if options.task:
-            times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-            for _round in range(max(1, options.rounds // 2)):
-                for streaming, measured in times.items():
-                    measured.append(task(work, file, streaming))
-            show("a real task: its lines", [row[0] for row in times[False]], [row[0] for row in times[True]])
-            show(
-                "a real task: its supervisor, begin to end",
-                [row[1] for row in times[False]],
-                [row[1] for row in times[True]],
-            )
     double.end()
+    if options.task:
+        real_tasks(options.rounds, False, against)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Reads one JSON command from each line of standard input, and answers with one line of JSON::
 
-    {"run": TASK}     a task of the DAG ``chatty`` to its end: {"state", "seconds", "threads"}
+    {"run": TASK}     a task of the DAG ``chatty`` to its end: {"state", "seconds", "threads", "spent", ...}
     {"read": TASK}    its log as the UI gets it: {"sources": [...], "lines": [...]}
     {"trigger": TASK} a triggerer's log of it, by Airflow's own class: {"path"}
     {"parse": FILE}   the DAG processor's log of a file, by Airflow's own manager: {"path"}
@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -52,10 +53,17 @@ with DAG("chatty", schedule=None):
             if number % 1000 == 0:
                 time.sleep(0.02)
 
+    @task
+    def shout(lines):
+        for number in range(lines):
+            print(f"a line of usual length, as tasks write them: row {number} of the table")
+
     wait(RELEASE)
     wait.override(task_id="again")(RELEASE)
     for name in ("quick", "hanging", "away"):
         count.override(task_id=name)(LINES)
+    for number in range(10):
+        shout.override(task_id=f"loud{number}")(LINES)
     endless()
 """
 
@@ -110,11 +118,13 @@ def instance(task_id: str) -> t.Any:
 
 
 def run(task_id: str) -> dict[str, t.Any]:
+    from airflow.configuration import conf  # noqa: PLC0415
     from airflow.executors.workloads import ExecuteTask  # noqa: PLC0415
     from airflow.sdk.execution_time.supervisor import supervise_task  # noqa: PLC0415
 
     work = ExecuteTask.make(instance(task_id), dag_rel_path=Path("dag.py"))
-    began = time.monotonic()
+    forget_peak()
+    before, began = spent(), time.monotonic()
     code = supervise_task(
         ti=work.ti,
         bundle_info=work.bundle_info,
@@ -123,9 +133,39 @@ def run(task_id: str) -> dict[str, t.Any]:
         client=client(),
         log_path=work.log_path,
     )
-    seconds = time.monotonic() - began
+    seconds, ended = time.monotonic() - began, time.time()
     threads = [thread.name for thread in threading.enumerate() if thread.name == "task-logs"]
-    return {"code": code, "state": str(instance(task_id).state), "seconds": seconds, "threads": threads}
+    return {
+        "code": code,
+        "state": str(instance(task_id).state),
+        "seconds": seconds,
+        "threads": threads,
+        # From the last line of the log until the supervisor is done.
+        "end": ended - os.stat(os.path.join(conf.get("logging", "base_log_folder"), str(work.log_path))).st_mtime,
+        "spent": {name: value - before[name] for name, value in spent().items()},
+        "peak": peak(),
+    }
+
+
+def spent() -> dict[str, float]:
+    """What this process and the tasks that have ended cost so far: CPU time in seconds, page faults, switches."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "cpu": sum(one.ru_utime + one.ru_stime for one in both),
+        "faults": sum(one.ru_minflt for one in both),
+        "switches": sum(one.ru_nvcsw + one.ru_nivcsw for one in both),
+    }
+
+
+def forget_peak() -> None:
+    """Let :func:`peak` begin anew. Source: proc_pid_clear_refs(5)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """The most memory that this process had, in KiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 @functools.cache

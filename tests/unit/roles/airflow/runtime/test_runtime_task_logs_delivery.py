@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import typing as t
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def deliver(place: Place, relative: str = ATTEMPT, delivery: Delivery | None = N
 def test_settings_take_defaults_and_know_the_index_of_a_bundle() -> None:
     made = parse(GOOD, "node1")
     assert (made.index_of("sales"), made.index_of("other"), made.index_of("")) == ("sales_logs", "airflow", "airflow")
-    assert (made.batch_seconds, made.batch_bytes, made.search, made.archive) == (0.5, 262144, None, "")
+    assert (made.batch_seconds, made.batch_bytes, made.search, made.archive) == (0.5, 786432, None, "")
 
 
 def test_all_problems_of_the_settings_are_told_at_once() -> None:
@@ -185,7 +186,91 @@ def test_a_line_without_its_end_waits_unless_it_is_the_last_there_will_be(place:
     file_.close()
 
 
-@pytest.mark.parametrize("size", [4096, 10_000, 262_144])
+#: Lines that look like what is between two lines in an event, and other traps.
+TRAPS = (
+    '}\\n{"timestamp":"2026-11-26T10:00:00.000000Z","event":"x"}',
+    '{"timestamp":"2026-11-26T10:00:00.000000Z","event":"a\\\\n{\\"timestamp\\":\\"2026-11-26T10:00:00."}',
+    '{"timestamp":"2026-11-26T10:00:00.12345Z","event":"five digits"}',
+    '{"timestamp":"2026-11-26T10:00:00.1234567Z","event":"seven digits"}',
+    '{"timestamp":"2026-11-26T10:00:00.12٣456Z","event":"a digit that is none"}',
+    '{"timestamp":"2026-11-26T10:00:00.123456+01:00","event":"another zone"}',
+    '{"timestamp":"2026-11-26T10:00:00Z","event":"no fraction"}',
+    '{"timestamp":"2026-11-26T10:00:01.000001Z","event":"the next second"}',
+    '{"timestamp":"2026-13-26T10:00:00.000001Z","event":"no such month"}',
+    '{"timestamp":"2026-11-26T10:00:00.ZZZZZZZ","event":"x"}',
+    '{"timestamp":"2026-11-26T10:00:00.12a456Z","event":"a letter"}',
+    '{"timestamp":"2026-11-26T10:00:00.12Z3456","event":"the zone within"}',
+    '{"timestamp":"2026-11-26T10:00:00.123456Z","event":"no bracket"',
+    '{"timestamp":"2026-11-26T10:00:00.',
+    "ends with a bracket }",
+    "ends with a backslash \\",
+    '{"event":"no time"}',
+    "\r",
+    "",
+    "   ",
+    "x",
+)
+
+
+@pytest.mark.parametrize("trap", [*TRAPS, None])
+@pytest.mark.parametrize("place_of_trap", [0, 7, -1])
+def test_lines_made_into_events_together_become_what_they_become_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str | None, place_of_trap: int
+) -> None:
+    lines = [f'{{"timestamp":"2026-11-26T10:00:00.{n:06}Z","event":"{text}"}}' for n, text in enumerate("aä}\\€" * 3)]
+    if trap is not None:
+        lines.insert(place_of_trap % (len(lines) + 1), trap)
+    (tmp_path / "log").write_text("\n".join((*lines, "")), encoding="utf-8", newline="")
+
+    def events_of() -> tuple[bytes, list[int]]:
+        fields: dict[str, str | int] = {"dag_id": "a"}
+        encoder = events.Encoder(source="s", host="h", index="i", sourcetype="t", fields=fields, segment=7)
+        descriptor = os.open(tmp_path / "log", os.O_RDONLY)
+        batch = encoder.read(descriptor, 0, 1 << 20)
+        os.close(descriptor)
+        return batch.text(), batch.offsets
+
+    together = events_of()
+    monkeypatch.setattr(events.Encoder, "_alike", lambda *_: False)
+    one_by_one = events_of()
+    assert together == one_by_one
+    made = [json.loads(event) for event in together[0].splitlines()]
+    assert [event["event"] for event in made] == [line for line in lines if line.strip()]
+
+
+def test_usual_lines_are_made_into_events_together(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(events.Encoder, "_event")
+    texts = [f"ä {number}" for number in range(5000)]
+    path = place.logs / ATTEMPT
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(place.line(text, number / 1e6) for number, text in enumerate(texts)))
+    deliver(place)
+    assert place.found() == texts
+    assert place.splunk.events[4999]["time"] == pytest.approx(1795687200.004999)
+
+
+def test_a_batch_takes_less_memory_than_the_events_in_it(place: Place) -> None:
+    line = place.line("a line of usual length, as tasks write them")
+    path = place.logs / ATTEMPT
+    path.parent.mkdir(parents=True)
+    path.write_bytes(line * 10_000)
+    file = Delivery(place.given, place.logs).open(ATTEMPT)
+    assert file is not None
+    encoder = Delivery(place.given, place.logs)._encoder(file)
+    tracemalloc.start()
+    batch = encoder.read(file.descriptor, 0, place.given.batch_bytes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    file.close()
+    assert batch.full
+    assert 0.8 * place.given.batch_bytes < len(batch.text()) <= place.given.batch_bytes
+    print(
+        f"\na batch of {batch.count} lines, {len(batch.text())} bytes: {peak} bytes of memory, {len(batch.packed)} sent"
+    )
+    assert peak < place.given.batch_bytes
+
+
+@pytest.mark.parametrize("size", [4096, 10_000, 262_144, 786_432])
 def test_every_line_arrives_once_whatever_the_size_of_a_batch(place: Place, size: int) -> None:
     texts = [f"{number} " + "y" * (number * 37 % 5000) for number in range(400)]
     place.write(ATTEMPT, *texts)
@@ -391,5 +476,5 @@ def test_refused_events_stay_within_their_bound(place: Place) -> None:
     letters = DeadLetters(directory, 1000)
     directory.mkdir()
     (directory / "2020-01-01.jsonl").write_text("x" * 900)
-    letters.add("a.log", 0, '{"event": "x"}', hec.Answer(hec.Fate.POISON, "no"))
+    letters.add("a.log", 0, b'{"event": "x"}', hec.Answer(hec.Fate.POISON, "no"))
     assert [path.name.startswith("2020") for path in directory.iterdir()] == [False]

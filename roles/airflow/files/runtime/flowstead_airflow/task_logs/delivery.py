@@ -125,8 +125,8 @@ class Delivery:
             os.close(descriptor)
             raise
 
-    def step(self, file: OpenLog, final: bool = False) -> bool:
-        """Send one batch; whether there was one.
+    def step(self, file: OpenLog, final: bool = False) -> Batch | None:
+        """Send one batch; None when there was none.
 
         Args:
             file: what to send.
@@ -140,17 +140,18 @@ class Delivery:
             file.mark.follow(file.descriptor)
             file.encoder = None
         if size <= file.mark.sent:
-            return False
+            return None
         if file.encoder is None:
             file.mark.store()
             file.encoder = self._encoder(file)
         batch = file.encoder.read(file.descriptor, file.mark.sent, self._given.batch_bytes, final)
-        if batch.events:
+        if batch.count:
             self._send(file, batch)
-        if batch.end == file.mark.sent and not batch.events:
-            return False
-        self._advance(file, batch.end)
-        return True
+        elif batch.end == file.mark.sent:
+            return None
+        if batch.end != file.mark.sent:
+            self._advance(file, batch.end)
+        return batch
 
     def _encoder(self, file: OpenLog) -> Encoder:
         fields = paths.describe(paths.source_of(file.relative))
@@ -174,16 +175,16 @@ class Delivery:
         while pending:
             part = pending.pop()
             self.counters.requests += 1
-            answer = self.hec.post(part.body())
+            answer = self.hec.post(part.packed)
             if answer.fate is Fate.ACCEPTED:
                 accepted = True
-                self.counters.lines += len(part.events)
+                self.counters.lines += part.count
                 self._advance(file, part.end)
                 continue
             self.counters.failures += 1
             if answer.fate not in (Fate.POISON, Fate.LARGE) and not (answer.code == WRONG_INDEX and accepted):
                 raise Undelivered(answer)
-            if len(part.events) == 1:
+            if part.count == 1:
                 self._keep(file, part, answer)
                 self._advance(file, part.end)
             else:
@@ -191,7 +192,7 @@ class Delivery:
 
     def _keep(self, file: OpenLog, part: Batch, answer: Answer) -> None:
         try:
-            self._letters.add(paths.source_of(file.relative), part.begin, part.events[0], answer)
+            self._letters.add(paths.source_of(file.relative), part.begin, part.text(), answer)
         except OSError as error:
             text = f"{answer.text}; the event cannot be kept: {error.strerror}"
             raise Undelivered(Answer(Fate.AWAY, text)) from error
@@ -209,7 +210,7 @@ def _pieces(batch: Batch, answer: Answer) -> list[Batch]:
     Splunk 10 has taken the events before the bad one already. They are sent again all the same: whether each version
     does that is not known, and the reader drops what came twice.
     """
-    count = len(batch.events)
+    count = batch.count
     bad = answer.event
     cuts = {0, count // 2, count} if bad is None or bad >= count else {0, bad, bad + 1, count}
     places = sorted(cuts)
@@ -222,5 +223,5 @@ def all_of(delivery: Delivery, file: OpenLog, final: bool = True) -> t.Iterator[
     Raises:
         Undelivered: as :meth:`Delivery.step`.
     """
-    while delivery.step(file, final):
+    while delivery.step(file, final) is not None:
         yield

@@ -10,7 +10,6 @@ Source of the codes: Splunk's manual, "Troubleshoot HTTP Event Collector".
 from __future__ import annotations
 
 import enum
-import gzip
 import http.client
 import json
 import os
@@ -159,7 +158,7 @@ class Hec:
         self.close = self._connection.close
 
     def post(self, body: bytes) -> Answer:
-        """Send events; never raises."""
+        """Send events, packed by gzip; never raises."""
         fresh = self._connection._link is None
         answer = self._post(body)
         if answer is None and not fresh:
@@ -177,7 +176,7 @@ class Hec:
         except OSError as error:
             return Answer(Fate.REFUSED, f"the token cannot be read: {error.strerror or error}")
         try:
-            response = self._connection.send(_PATH, gzip.compress(body, 1), headers)
+            response = self._connection.send(_PATH, body, headers)
             content = response.read(_ANSWER_LIMIT)
             if not response.isclosed() or response.will_close:
                 self._connection.close()

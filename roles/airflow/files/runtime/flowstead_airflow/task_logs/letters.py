@@ -27,7 +27,7 @@ class DeadLetters:
         self._directory = directory
         self._limit = limit
 
-    def add(self, source: str, offset: int, event: str, answer: Answer) -> None:
+    def add(self, source: str, offset: int, event: bytes, answer: Answer) -> None:
         """Keep an event.
 
         Raises:

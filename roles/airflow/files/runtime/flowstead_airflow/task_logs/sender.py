@@ -251,16 +251,20 @@ class Sender:
             while tracked.log and not tracked.leave and time.monotonic() >= self._pause_until:
                 self._asked_at = asked_at = time.monotonic()
                 try:
-                    more = self.delivery.step(tracked.log)
+                    batch = self.delivery.step(tracked.log)
                 finally:
                     self._asked_at = 0.0
-                if not more:
+                if batch is None:
                     break
                 sent = True
                 self._worked()
+                if not batch.full:
+                    # What was written meanwhile waits for more: a task that prints all the time would be sent in
+                    # many small requests, each of which costs it time.
+                    break
                 if len(self._tracked) > 1:
                     # Files take turns.
-                    return True, not self._is_sent(tracked)
+                    return True, True
         except Undelivered as error:
             # Whoever left has taken the connection down; that is no failure of Splunk unless it had its time.
             if not tracked.leave or time.monotonic() - asked_at > _HANGING:
