@@ -205,6 +205,14 @@ services:
   type: dict
   returned: always
   sample: {web: {id: 3jzr, image: "shop:1.4.0", action: none, job: false, running: 2, desired: 2}}
+finishing:
+  description:
+    - Old tasks of changed services that still finish their work, each for its grace period at most. A rollout with
+      C(start-first) does not wait for them.
+  type: list
+  elements: dict
+  returned: success
+  sample: [{service: worker, task: 0zkm2hbcs5ox, node: worker-1, state: running, grace_seconds: 21600.0}]
 failures:
   description: What failed, why, and what to do.
   type: list

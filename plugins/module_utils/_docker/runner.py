@@ -18,6 +18,7 @@ from . import live as living
 from . import plan as planning
 from .cleanup import collect_garbage, remove_leftovers
 from .engine import MAXIMUM_API, Engine, EngineError, EngineUnreachable
+from .finishing import finishing, finishing_line
 from .live import Live
 from .progress import progress_lines
 from .rollback import begin_rollback, rollback_is_over
@@ -296,7 +297,9 @@ class Runner:
         if self.options.prune and not remove_leftovers(self):
             return Step([], None)
         collect_garbage(self)
-        return Step([], report.result(self))
+        names = {self.stack.services[name].full_name: name for name in self.state.touched}
+        old = finishing(self.engine, self.live, names)
+        return Step(finishing_line(self.stack.name, old), {**report.result(self), "finishing": old})
 
     def record(self, action: planning.Action) -> None:
         """Remember an action for the result and its diff."""

@@ -75,6 +75,7 @@ class FakeEngine:
         self.registry: dict[str, str] = {}
         self.swarm: dict[str, t.Any] = {"LocalNodeState": "active", "ControlAvailable": True}
         self.behaviour: dict[str, str] = {}
+        self.busy: set[str] = set()  # services whose tasks go on when they are told to end
         self.log = b""
         #: How many reads of a log find nothing yet.
         self.log_delay = 0
@@ -194,9 +195,11 @@ class FakeEngine:
         return [item for item in items if all((labels(item) or {}).get(key) == value for key, value in wanted)]
 
     def _tasks(self, filters: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-        unknown = set(filters) - {"label", "service", "_up-to-date"}
+        unknown = set(filters) - {"label", "service", "_up-to-date", "desired-state"}
         if unknown:
             raise Refused(400, f"Invalid filter {unknown}")
+        if not {"running", "shutdown", "accepted"} >= set(filters.get("desired-state", [])):
+            raise Refused(400, "Invalid filter 'desired-state'")
         found = []
         for task in self.tasks:
             service = self.services.get(task["ServiceID"])
@@ -204,6 +207,8 @@ class FakeEngine:
             if "_up-to-date" in filters and not current:
                 continue
             if "service" in filters and task["ServiceID"] not in filters["service"]:
+                continue
+            if task["DesiredState"] not in filters.get("desired-state", [task["DesiredState"]]):
                 continue
             if all(f"{NAMESPACE}={task['Stack']}" == label for label in filters.get("label", [])):
                 found.append(task)
@@ -215,7 +220,7 @@ class FakeEngine:
             own = [task for task in own if task["JobIteration"] == item["JobStatus"]["JobIteration"]]
         states = [task["Status"]["State"] for task in own]
         return {
-            "RunningTasks": states.count("running"),
+            "RunningTasks": len([task for task in own if task["DesiredState"] == task["Status"]["State"] == "running"]),
             "DesiredTasks": len([task for task in own if task["DesiredState"] == "running"]),
             "CompletedTasks": states.count("complete") if "JobStatus" in item else 0,
         }
@@ -265,7 +270,8 @@ class FakeEngine:
         for task in self.tasks:
             if task["ServiceID"] == item["ID"] and task["DesiredState"] == "running":
                 task["DesiredState"] = "shutdown"
-                self._set(task, "shutdown")
+                if item["Spec"]["Name"].partition("_")[2] not in self.busy:
+                    self._set(task, "shutdown")
         mode = item["Spec"]["Mode"]
         count = mode.get("Replicated", {}).get("Replicas", 1) if "Replicated" in mode else 1
         for slot in range(1, count + 1):

@@ -44,6 +44,7 @@ class Lab:
         self.clock = Clock()
         self.engine = Engine(fake.socket)
         self.state: State | None = None
+        self.lines: list[str] = []
 
     def deploy(self, definition: Definition, **options: t.Any) -> Step:
         self.fake.writes.clear()
@@ -51,7 +52,9 @@ class Lab:
         given = {"object_key": "key", "timeout": 120.0, "limits": Limits(3, 20.0), **options}
         runner = Runner(self.engine, Options("shop", definition, **given), None, self.clock, self.clock.sleep)
         self.state = runner.state
-        return runner.run()
+        step = runner.run()
+        self.lines = step.lines
+        return step
 
     def result(self, definition: Definition, **options: t.Any) -> dict[str, t.Any]:
         step = self.deploy(definition, **options)
@@ -257,6 +260,22 @@ def test_old_tasks_that_finish_hours_of_work_are_no_failure(lab: Lab) -> None:
     began = lab.clock.now
     assert lab.result(changed)["changed"] is False
     assert lab.clock.now - began < 5.0
+
+
+def test_old_tasks_that_go_on_beside_the_new_ones_are_told_and_not_waited_for(lab: Lab) -> None:
+    definition = shop()
+    definition["services"]["worker"]["stop_grace_period"] = "6h"
+    assert lab.result(definition)["finishing"] == []
+    (old,) = (task["ID"] for task in lab.fake.tasks if "worker" in lab.fake.services[task["ServiceID"]]["Spec"]["Name"])
+    definition["services"]["worker"] |= {"image": "tiny:2", "stop_grace_period": "1m"}
+    lab.fake.busy.add("worker")
+
+    result = lab.result(definition)
+
+    assert result["finishing"] == [
+        {"service": "worker", "task": old, "node": "alpha", "state": "running", "grace_seconds": 21600.0}
+    ]
+    assert lab.lines[-1] == "shop: old tasks finish their work: worker 1 (on alpha, for 21600 s at most)"
 
 
 def test_what_depends_on_a_draining_service_still_fails_at_the_deadline(lab: Lab) -> None:
