@@ -86,9 +86,7 @@ def find(engine: Engine, stack: str, service: str) -> Item:
         raise NoSuchService(f"Stack {stack} has no service at all; the swarm has {there}. {_close(stack, stacks)}")
     if service not in stacks[stack]:
         there = ", ".join(sorted(stacks[stack]))
-        raise NoSuchService(
-            f"Stack {stack} has no service {service}; it has {there}. {_close(service, stacks[stack])}"
-        )
+        raise NoSuchService(f"Stack {stack} has no service {service}; it has {there}. {_close(service, stacks[stack])}")
     return stacks[stack][service]
 
 
@@ -243,8 +241,11 @@ class Job:
         }
 
     def _node(self, service: Item) -> str:
-        ran = {task.get("NodeID") for task in self._tasks(service)}
-        names = [_hostname(node) for node in self.engine.get("/nodes") or [] if node["ID"] in ran]
+        try:
+            ran = {task.get("NodeID") for task in self._tasks(service)}
+            names = [_hostname(node) for node in self.engine.get("/nodes") or [] if node["ID"] in ran]
+        except (EngineError, EngineUnreachable):  # the job has ended well, wherever it was
+            names = []
         return names[0] if names else ""
 
     def _output(self, service: Item, complete: t.Callable[[list[str]], bool] | None) -> Printed:

@@ -18,9 +18,7 @@ PATIENCE = 60.0
 Found = t.TypeVar("Found")
 
 
-def patient(
-    look: t.Callable[[], Found], *, now: t.Callable[[], float] | None = None
-) -> t.Callable[[], Found | None]:
+def patient(look: t.Callable[[], Found], *, now: t.Callable[[], float] | None = None) -> t.Callable[[], Found | None]:
     """The same look, which finds nothing while nobody answers, for :data:`PATIENCE` seconds in a row.
 
     An answer that says no (a status below 500) is raised at once: it would be the same a minute later.
