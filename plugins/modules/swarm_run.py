@@ -12,13 +12,13 @@ short_description: Run one command with the surroundings of a stack's service
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Runs a command as a one-off job of the swarm, and returns what it printed and its exit code. The job has the image,
-    environment, secrets, configs, mounts, networks, user and placement of a service that is deployed, so that migrations,
-    user management and questions to the application need no container that somebody keeps for them, and no secret in
-    anybody's shell.
-  - The job is no part of the stack, publishes no port, answers to no name of the stack, and is removed in any case, also
-    when this module is ended by a signal. One that a killed run left behind is removed by the next run for the same stack,
-    once its time is up.
+  - Runs a command as a one-off job of the swarm, and returns what it printed and its exit code. The job has the
+    image, environment, secrets, configs, mounts, networks, user and placement of a service that is deployed, so that
+    migrations, user management and questions to the application need no container that somebody keeps for them, and
+    no secret in anybody's shell.
+  - The job is no part of the stack, publishes no port, answers to no name of the stack, and is removed in any case,
+    also when this module is ended by a signal. One that a killed run left behind is removed by the next run for the
+    same stack, once its time is up.
   - A command that cannot start is explained, with the node, the cause, the last log lines and what to do.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
@@ -27,8 +27,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Nothing is run. What would run, and where, is returned; an unknown stack, service or node, and constraints that no
-        node meets, are errors as in a real run.
+      - Nothing is run. What would run, and where, is returned; an unknown stack, service or node, and constraints
+        that no node meets, are errors as in a real run.
   diff_mode:
     support: N/A
     details: [Nobody knows what a command changes.]
@@ -47,11 +47,11 @@ options:
     required: true
   command:
     description:
-      - Program and arguments, as a list; or a text, which is cut into words as a shell would do it. They take the place of
-        the service's command, and its entrypoint stays.
+      - Program and arguments, as a list; or a text, which is cut into words as a shell would do it. They take the
+        place of the service's command, and its entrypoint stays.
       - No shell runs. For a pipe or a variable give one, as in C(['sh', '-c', 'first | second']).
-      - Whoever may ask the swarm, and whoever sees processes of the node, can read it while it runs. Let the command read a
-        secret from the service's files in C(/run/secrets).
+      - Whoever may ask the swarm, and whoever sees processes of the node, can read it while it runs. Let the command
+        read a secret from the service's files in C(/run/secrets).
     type: raw
     required: true
   entrypoint:
@@ -61,8 +61,8 @@ options:
   environment:
     description:
       - Variables beside those of the service, or in their place.
-      - Values are not shown in output of Ansible, but C(docker service inspect) shows them while the command runs. Secrets
-        belong to the service.
+      - Values are not shown in output of Ansible, but C(docker service inspect) shows them while the command runs.
+        Secrets belong to the service.
     type: dict
     default: {}
   image:
@@ -79,14 +79,14 @@ options:
     default: ""
   node:
     description:
-      - The node on which it runs, by its host name, or by its ID where more than one node has that name. It has to meet the
-        constraints, too.
+      - The node on which it runs, by its host name, or by its ID where more than one node has that name. It has to
+        meet the constraints, too.
     type: str
     default: ""
   constraints:
     description:
-      - Placement constraints, in the place of the service's. An empty list lets every node run it, also those on which the
-        service's mounts may be missing.
+      - Placement constraints, in the place of the service's. An empty list lets every node run it, also those on
+        which the service's mounts may be missing.
     type: list
     elements: str
   memory_mb:
@@ -115,23 +115,23 @@ options:
     default: [0]
   read_only:
     description:
-      - Whether the command only looks, so that the task reports no change. Otherwise it reports one each time; where the
-        output says whether there was one, use C(changed_when).
+      - Whether the command only looks, so that the task reports no change. Otherwise it reports one each time; where
+        the output says whether there was one, use C(changed_when).
     type: bool
     default: false
   mask:
     description:
-      - Whether passwords in URLs, and values of the service's environment that its names call secret, are stars in RV(stdout)
-        and RV(stderr). In messages they are in any case.
+      - Whether passwords in URLs, and values of the service's environment that its names call secret, are stars in
+        RV(stdout) and RV(stderr). In messages they are in any case.
       - With V(false) a document comes as it is. Then set C(no_log) for the task.
-      - What the files in C(/run/secrets) hold is not known to this module. Give it in O(hide), or set C(no_log), when the
-        command may print it.
+      - What the files in C(/run/secrets) hold is not known to this module. Give it in O(hide), or set C(no_log), when
+        the command may print it.
     type: bool
     default: true
   hide:
     description:
-      - What must not show in output and messages, each value in every spelling (quoted in a URL, the password of a URL, line
-        by line).
+      - What must not show in output and messages, each value in every spelling (quoted in a URL, the password of a
+        URL, line by line).
     type: list
     elements: str
     default: []
@@ -148,7 +148,8 @@ options:
 notes:
   - Run it on one manager of the swarm (C(run_once)).
   - Of output longer than 20 MiB the end is returned.
-  - For commands that take long, use C(async) with more seconds than O(timeout), so that no connection has to last as long.
+  - For commands that take long, use C(async) with more seconds than O(timeout), so that no connection has to last as
+    long.
 """
 
 EXAMPLES = r"""

@@ -137,7 +137,7 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_one_that_was_meant(fak
         job.find(engine, "airflow", "dag-procesor")
     with pytest.raises(job.NoSuchService, match="Did you mean 'dag-processor'"):
         job.find(engine, "airflow", "airflow_dag-processor")
-    with pytest.raises(job.NoSuchService, match="the swarm has airflow. Did you mean 'airflow'"):
+    with pytest.raises(job.NoSuchService, match=r"the swarm has airflow\. Did you mean 'airflow'"):
         job.find(engine, "airflow-prd", "dag-processor")
 
 
