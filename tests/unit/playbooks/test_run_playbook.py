@@ -119,7 +119,6 @@ def test_a_command_that_fails_fails_the_play_with_its_output_and_as_the_componen
 
     assert done.returncode == 2, said(done)
     assert swarm.jobs[0]["Name"].startswith(f"{STACK}_run-dag-processor-")
-    print(said(done)[-4500:])
     assert "manage 'it | all' ended with exit code 1 on alpha." in said(done)
     assert "--- standard error:" in done.stdout
     assert "no such table: dag_run" in done.stdout
