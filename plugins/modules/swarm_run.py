@@ -50,6 +50,7 @@ options:
       - Program and arguments, as a list; or a text, which is cut into words as a shell would do it. They take the
         place of the service's command, and its entrypoint stays.
       - No shell runs. For a pipe or a variable give one, as in C(['sh', '-c', 'first | second']).
+      - It has no terminal and nobody to ask. A command that wants a confirmation needs its option for that.
       - Whoever may ask the swarm, and whoever sees processes of the node, can read it while it runs. Let the command
         read a secret from the service's files in C(/run/secrets).
     type: raw
@@ -169,7 +170,6 @@ EXAMPLES = r"""
               --email, ada@example.com, --role, Viewer, --use-random-password]
   register: made
   changed_when: "'already exist' not in made.stdout"
-  no_log: true # it prints the password
   run_once: true
 
 - name: Migrate the shop's database with the image that is to be deployed next
