@@ -15,7 +15,7 @@ import signal
 import time
 import typing as t
 
-from . import job_output, waiting
+from . import job_end, job_output, waiting
 from .diagnose import diagnose
 from .engine import Engine, EngineError, EngineUnreachable
 from .images import Auth, auth_header
@@ -102,8 +102,9 @@ def sweep(engine: Engine, kind: str, stack: str, now: float) -> list[str]:
     for item in engine.get("/services", {"filters": filters}) or []:
         until = str(item["Spec"]["Labels"].get(UNTIL_LABEL, ""))
         if until.isdigit() and int(until) + FORGOTTEN_SECONDS < now:
-            _delete(engine, item["ID"])
-            removed.append(item["Spec"]["Name"])
+            name = str(item["Spec"]["Name"])
+            job_end.finish(lambda name=name: _named(engine, name), engine)  # type: ignore[misc]
+            removed.append(name)
     return removed
 
 
@@ -203,9 +204,7 @@ class Job:
         return _Look(service, tasks, lost[0] if lost else "")
 
     def _service(self) -> Item | None:
-        filters = {"label": [f"{NAME_LABEL}={self.spec['Name']}"]}
-        found = self.engine.get("/services", {"status": "true", "filters": filters}) or []
-        return found[0] if found else None
+        return _named(self.engine, self.spec["Name"])
 
     def _tasks(self, service: Item) -> list[Item]:
         return self.engine.get("/tasks", {"filters": {"service": [service["ID"]]}}) or []
@@ -253,20 +252,22 @@ class Job:
 
     def _remove(self) -> None:
         self.engine.close()  # whatever interrupted the job may have interrupted a request
-        looking = patient(self._removed, now=self.now)
+        began = self.now()
+
+        def look() -> bool:
+            # By its label: when the answer to the creation was lost, nobody knows the ID.
+            service = self._service()
+            return service is None or job_end.step(
+                self.engine, service, last=self.now() - began >= job_end.STOP_SECONDS
+            )
+
+        looking = patient(look, now=self.now)
         try:
             while not looking():
-                self.sleep(PAUSE_SECONDS)
+                self.sleep(job_end.PAUSE_SECONDS)
         except (EngineError, EngineUnreachable) as error:
             # The outcome of the job is worth more than this; the caller warns, and a later run sweeps.
             self.left_behind = f"{error} Remove it: docker service rm {self.spec['Name']}"
-
-    def _removed(self) -> bool:
-        # By its label: when the answer to the creation was lost, nobody knows the ID.
-        service = self._service()
-        if service is not None:
-            _delete(self.engine, service["ID"])
-        return True
 
 
 class _Look(t.NamedTuple):
@@ -277,26 +278,25 @@ class _Look(t.NamedTuple):
     lost: str
 
 
+def _named(engine: Engine, name: str) -> Item | None:
+    found = engine.get("/services", {"status": "true", "filters": {"label": [f"{NAME_LABEL}={name}"]}}) or []
+    return found[0] if found else None
+
+
 def _hostname(node: Item) -> str:
     return str((node.get("Description") or {}).get("Hostname", node["ID"]))
 
 
-def _delete(engine: Engine, identifier: str) -> None:
-    try:
-        engine.delete(f"/services/{identifier}")
-    except EngineError as error:
-        if error.status != 404:  # gone already
-            raise
-
-
 @contextlib.contextmanager
 def _ended_by_signals() -> t.Iterator[None]:
-    """A signal that ends the module lets it clean up first."""
+    """A signal that ends the module lets it clean up first; those that follow do not disturb that."""
 
     def stop(number: int, _frame: t.Any) -> None:
+        for other in kept:
+            signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    kept = {}
+    kept: dict[int, t.Any] = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError):  # not in the main thread
             kept[number] = signal.signal(number, stop)

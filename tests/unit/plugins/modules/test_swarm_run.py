@@ -261,8 +261,14 @@ def test_values_of_the_environment_and_passwords_of_registries_are_shown_nowhere
 
 def test_what_an_earlier_run_left_behind_is_removed_and_told(run: Run, fake: FakeEngine) -> None:
     spec = json.loads(json.dumps(SPEC))
-    labels = {job_spec.KIND_LABEL: swarm_run.KIND, job_spec.OF_STACK_LABEL: "shop", job_spec.UNTIL_LABEL: "1000"}
-    fake.post("/services/create", {}, {**spec, "Name": "shop_run-web-00", "Labels": labels})
+    name = "shop_run-web-00"
+    labels = {
+        job_spec.KIND_LABEL: swarm_run.KIND,
+        job_spec.OF_STACK_LABEL: "shop",
+        job_spec.UNTIL_LABEL: "1000",
+        job_spec.NAME_LABEL: name,
+    }
+    fake.post("/services/create", {}, {**spec, "Name": name, "Labels": labels})
 
     assert run()["swept"] == ["shop_run-web-00"]
 

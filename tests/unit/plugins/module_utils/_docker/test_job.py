@@ -16,7 +16,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineError,
     EngineUnreachable,
 )
-from fake_engine import NAMESPACE, FakeEngine, Refused
+from fake_engine import ENDED, NAMESPACE, FakeEngine, Refused
 
 NAME = "airflow_check-dags-01"
 
@@ -90,6 +90,17 @@ def one(fake: FakeEngine, **changes: t.Any) -> job.Job:
 
 def frame(channel: int, text: str) -> bytes:
     return bytes([channel, 0, 0, 0]) + len(text.encode()).to_bytes(4, "big") + text.encode()
+
+
+def going_on(fake: FakeEngine) -> list[str]:
+    """Tasks of jobs that nobody has told to stop, also of jobs that are gone."""
+    return [
+        task["ID"]
+        for task in fake.tasks
+        if task["JobIteration"] is not None
+        and task["Status"]["State"] not in ENDED
+        and task["DesiredState"] not in ("remove", "shutdown")
+    ]
 
 
 def test_a_job_sees_what_the_service_sees_and_nobody_takes_it_for_the_service() -> None:
@@ -248,12 +259,13 @@ def test_an_election_is_outlasted_and_more_than_a_minute_of_silence_is_not(fake:
 
 def test_a_node_that_goes_down_under_a_job_ends_the_wait_and_says_that_nothing_is_known(fake: FakeEngine) -> None:
     fake.behaviour["check-dags-01"] = "runs"
-    running = one(fake)
+    clock = Clock()
 
-    def power_loss(_seconds: float) -> None:
+    def power_loss(seconds: float) -> None:
+        clock.sleep(seconds)
         fake.nodes[0]["Status"]["State"] = "down"
 
-    running.sleep = power_loss
+    running = one(fake, now=clock, sleep=power_loss)
     with pytest.raises(job.JobFailed) as caught:
         running.run()
 
@@ -286,6 +298,7 @@ def test_a_job_that_does_not_end_well_is_explained_and_gone(
     assert failure["advice"]
     assert failure["log"] == ["no connection to ******** with ******** at http://api.test/"]
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
 
 
 def test_passwords_in_urls_are_hidden_also_when_nobody_declared_them() -> None:
@@ -324,6 +337,7 @@ def test_a_job_is_removed_when_the_module_is_ended_by_a_signal(fake: FakeEngine)
         running.run()
 
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -360,6 +374,7 @@ def test_a_job_that_cannot_be_removed_keeps_its_outcome_and_says_what_is_left(fa
 
 def test_only_jobs_whose_time_is_long_over_are_swept(fake: FakeEngine) -> None:
     engine = Engine(fake.socket)
+    fake.behaviour["check-dags-01"] = "runs"
     engine.post("/services/create", spec())
 
     assert job.sweep(engine, "test", "airflow", 1000 + job.FORGOTTEN_SECONDS - 1) == []
@@ -367,6 +382,7 @@ def test_only_jobs_whose_time_is_long_over_are_swept(fake: FakeEngine) -> None:
     assert job.sweep(engine, "test", "other", 10**6) == []
     assert job.sweep(engine, "test", "airflow", 1000 + job.FORGOTTEN_SECONDS + 1) == [NAME]
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
 
 
 def test_the_login_of_the_image_s_registry_goes_with_the_creation(fake: FakeEngine) -> None:
