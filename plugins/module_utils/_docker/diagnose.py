@@ -13,6 +13,7 @@ import typing as t
 from urllib.parse import quote, unquote, urlsplit
 
 from .engine import Engine, EngineError, EngineUnreachable
+from .streams import demultiplex
 from .waiting import Verdict
 
 LOG_LINES = 15
@@ -84,27 +85,6 @@ def classify(error: str, exit_code: int | None, oom_killed: bool, fallback: str)
     if exit_code:
         return "rolled_back" if fallback == "rolled_back" else "crash_loop"
     return fallback
-
-
-def demultiplex(stream: bytes) -> list[str]:
-    """Lines of a log stream. Without a terminal, each piece has a header of 8 bytes (Engine API, "Stream format")."""
-    pieces: dict[int, bytes] = {}
-    lines: list[bytes] = []
-    position = 0
-    while position < len(stream):
-        header = stream[position : position + 8]
-        if len(header) < 8 or header[0] > 2 or header[1:4] != b"\0\0\0":
-            lines += stream[position:].splitlines()
-            break
-        length = int.from_bytes(header[4:8], "big")
-        piece = pieces.pop(header[0], b"") + stream[position + 8 : position + 8 + length]
-        whole, newline, rest = piece.rpartition(b"\n")
-        if newline:
-            lines += whole.split(b"\n")
-        pieces[header[0]] = rest
-        position += 8 + length
-    lines += [rest for rest in pieces.values() if rest]
-    return [line.decode(errors="replace").rstrip("\r") for line in lines if line.strip()]
 
 
 class Mask:

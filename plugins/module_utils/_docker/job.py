@@ -15,17 +15,20 @@ import signal
 import time
 import typing as t
 
-from . import waiting
-from .diagnose import demultiplex, diagnose
+from . import job_end, job_output, waiting
+from .diagnose import diagnose
 from .engine import Engine, EngineError, EngineUnreachable
 from .images import Auth, auth_header
 from .job_spec import KIND_LABEL, NAME_LABEL, OF_STACK_LABEL, UNTIL_LABEL
 from .objects import STACK_LABEL
+from .patience import patient
+from .schema import did_you_mean
+from .streams import Printed
 from .waiting import FAILED, Limits, Memory, Verdict
 
-#: Seconds between two looks, and until the log of a finished job has to be complete.
+#: Seconds between two looks at a job that has just begun; a long one is looked at less often.
 PAUSE_SECONDS = 0.5
-LOG_SECONDS = 15.0
+LONGEST_PAUSES = 6.0
 #: Seconds after its time is up until another run calls a job forgotten.
 FORGOTTEN_SECONDS = 120
 Item = dict[str, t.Any]
@@ -40,37 +43,56 @@ class JobFailed(Exception):
 
     Attributes:
         failure: one entry as ``diagnose.diagnose`` makes it.
+        printed: what it had printed by then, unmasked.
+        seconds: from its creation.
     """
 
-    def __init__(self, failure: Item) -> None:
+    def __init__(self, failure: Item, printed: Printed, seconds: float) -> None:
         super().__init__(failure["message"])
         self.failure = failure
+        self.printed = printed
+        self.seconds = seconds
 
 
 class Outcome(t.NamedTuple):
     """A job that ended well: the node's host name, seconds from creation to the end, and what it printed.
 
-    Nothing is masked in ``stdout``: stars could damage a document. Mask what is shown of it.
+    Nothing is masked in it: stars could damage a document. Mask what is shown of it.
     """
 
     node: str
     seconds: float
-    stdout: list[str]
+    printed: Printed
+
+    @property
+    def stdout(self) -> list[str]:
+        """Lines of its standard output."""
+        return self.printed.stdout
 
 
 def find(engine: Engine, stack: str, service: str) -> Item:
     """The live service of a stack.
 
     Raises:
-        NoSuchService: with the names that the stack has.
+        NoSuchService: with the names that there are.
     """
-    found = engine.get("/services", {"filters": {"label": [f"{STACK_LABEL}={stack}"]}}) or []
-    names = {str(item["Spec"]["Name"]): item for item in found}
-    wanted = f"{stack}_{service}"
-    if wanted not in names:
-        there = ", ".join(sorted(name[len(stack) + 1 :] for name in names)) or "no service at all"
-        raise NoSuchService(f"Stack {stack} has no service {service}; it has {there}. Deploy it, or name another one.")
-    return t.cast(Item, names[wanted])
+    stacks: dict[str, dict[str, Item]] = {}
+    for item in engine.get("/services") or []:
+        name = (item["Spec"].get("Labels") or {}).get(STACK_LABEL)
+        if name:
+            stacks.setdefault(name, {})[str(item["Spec"]["Name"])[len(name) + 1 :]] = item
+    if stack not in stacks:
+        there = ", ".join(sorted(stacks)) or "no stack"
+        raise NoSuchService(f"Stack {stack} has no service at all; the swarm has {there}. {_close(stack, stacks)}")
+    if service not in stacks[stack]:
+        there = ", ".join(sorted(stacks[stack]))
+        raise NoSuchService(f"Stack {stack} has no service {service}; it has {there}. {_close(service, stacks[stack])}")
+    return stacks[stack][service]
+
+
+def _close(wrong: str, known: t.Iterable[str]) -> str:
+    hint = did_you_mean(wrong, known)
+    return f"D{hint[1:]}" if hint.startswith("did") else "Deploy it, or name another one."
 
 
 def sweep(engine: Engine, kind: str, stack: str, now: float) -> list[str]:
@@ -80,8 +102,9 @@ def sweep(engine: Engine, kind: str, stack: str, now: float) -> list[str]:
     for item in engine.get("/services", {"filters": filters}) or []:
         until = str(item["Spec"]["Labels"].get(UNTIL_LABEL, ""))
         if until.isdigit() and int(until) + FORGOTTEN_SECONDS < now:
-            _delete(engine, item["ID"])
-            removed.append(item["Spec"]["Name"])
+            name = str(item["Spec"]["Name"])
+            job_end.finish(lambda name=name: _named(engine, name), engine)  # type: ignore[misc]
+            removed.append(name)
     return removed
 
 
@@ -124,12 +147,12 @@ class Job:
         self.sleep = sleep
         self.left_behind = ""
 
-    def run(self, complete: t.Callable[[list[str]], bool] = bool) -> Outcome:
+    def run(self, complete: t.Callable[[list[str]], bool] | None = None) -> Outcome:
         """Create the job, wait for its end, read what it printed, and remove it in any case.
 
         Args:
-            complete: whether the lines on its standard output are all that is waited for. Logs may come a little
-                later than the end.
+            complete: whether the lines on its standard output are all that is waited for. Without it they are
+                complete when two looks find the same.
 
         Raises:
             JobFailed: it could not start, ended with an exit code, or took too long.
@@ -151,33 +174,59 @@ class Job:
 
     def _wait(self, began: float) -> Item:
         memory = Memory()
+        looking = patient(self._look, now=self.now)
         while True:
-            service = self._service()
-            if service is None:
-                raise JobFailed(self._gone())
-            tasks = self._tasks(service)
-            verdict, memory = waiting.judge(
-                service, tasks, touched=True, memory=memory, limits=self.limits, now=self.now()
-            )
-            if verdict.state == waiting.CONVERGED:
-                return service
-            if verdict.state != FAILED and self.now() - began >= self.timeout:
-                text = f"not finished after {self.timeout:g} s ({verdict.text})"
-                verdict = Verdict(FAILED, text, "timeout")
-            if verdict.state == FAILED:
-                nodes = self.engine.get("/nodes") or []
-                raise JobFailed(
-                    diagnose(self.engine, service, verdict, name=self.spec["Name"], nodes=nodes, mask=self.mask)
+            look = looking()
+            took = self.now() - began
+            if look is not None:
+                if look.service is None:
+                    raise self._failed(self._gone(), None, took)
+                verdict, memory = waiting.judge(
+                    look.service, look.tasks, touched=True, memory=memory, limits=self.limits, now=self.now()
                 )
-            self.sleep(PAUSE_SECONDS)
+                if verdict.state == waiting.CONVERGED:
+                    return look.service
+                if look.lost:
+                    raise self._failed(self._cut_off(look.lost), None, took)
+                if verdict.state != FAILED and took >= self.timeout:
+                    text = f"not finished after {self.timeout:g} s ({verdict.text})"
+                    verdict = Verdict(FAILED, text, "timeout")
+                if verdict.state == FAILED:
+                    raise self._failed(self._diagnose(look.service, verdict), look.service, took)
+            self.sleep(PAUSE_SECONDS * min(LONGEST_PAUSES, 1 + took / 30))
+
+    def _look(self) -> _Look:
+        service = self._service()
+        tasks = self._tasks(service) if service else []
+        there = {task.get("NodeID") for task in tasks if task["Status"]["State"] == "running"}
+        nodes = (self.engine.get("/nodes") or []) if there else []
+        lost = [_hostname(node) for node in nodes if node["ID"] in there and node["Status"]["State"] == "down"]
+        return _Look(service, tasks, lost[0] if lost else "")
 
     def _service(self) -> Item | None:
-        filters = {"label": [f"{NAME_LABEL}={self.spec['Name']}"]}
-        found = self.engine.get("/services", {"status": "true", "filters": filters}) or []
-        return found[0] if found else None
+        return _named(self.engine, self.spec["Name"])
 
     def _tasks(self, service: Item) -> list[Item]:
         return self.engine.get("/tasks", {"filters": {"service": [service["ID"]]}}) or []
+
+    def _diagnose(self, service: Item, verdict: Verdict) -> Item:
+        nodes = self.engine.get("/nodes") or []
+        return diagnose(self.engine, service, verdict, name=self.spec["Name"], nodes=nodes, mask=self.mask)
+
+    def _failed(self, failure: Item, service: Item | None, seconds: float) -> JobFailed:
+        """With all that it printed, when there is a sign that it printed anything."""
+        printed = self._output(service, None) if service and failure["log"] else Printed([], [])
+        return JobFailed(failure, printed, round(seconds, 1))
+
+    def _cut_off(self, node: str) -> Item:
+        return {
+            **self._gone(),
+            "cause": "node_down",
+            "node": node,
+            "message": "the node went down, or was cut off, while the job ran there; whether it ended is not known",
+            "advice": "Look whether its work was done, before you run it again. "
+            "When the node is back, it stops what still runs there.",
+        }
 
     def _gone(self) -> Item:
         return {
@@ -191,51 +240,63 @@ class Job:
         }
 
     def _node(self, service: Item) -> str:
-        ran = {task.get("NodeID") for task in self._tasks(service)}
-        names = [
-            (node.get("Description") or {}).get("Hostname", node["ID"])
-            for node in self.engine.get("/nodes") or []
-            if node["ID"] in ran
-        ]
-        return str(names[0]) if names else ""
+        try:
+            ran = {task.get("NodeID") for task in self._tasks(service)}
+            names = [_hostname(node) for node in self.engine.get("/nodes") or [] if node["ID"] in ran]
+        except (EngineError, EngineUnreachable):  # the job has ended well, wherever it was
+            names = []
+        return names[0] if names else ""
 
-    def _output(self, service: Item, complete: t.Callable[[list[str]], bool]) -> list[str]:
-        deadline = self.now() + LOG_SECONDS
-        while True:
-            stream = self.engine.get_raw(f"/services/{service['ID']}/logs", {"stdout": "1"})
-            lines = demultiplex(stream)
-            if complete(lines) or self.now() >= deadline:
-                return lines
-            self.sleep(PAUSE_SECONDS)
+    def _output(self, service: Item, complete: t.Callable[[list[str]], bool] | None) -> Printed:
+        return job_output.read(self.engine, service["ID"], complete, now=self.now, sleep=self.sleep)
 
     def _remove(self) -> None:
         self.engine.close()  # whatever interrupted the job may have interrupted a request
-        try:
+        began = self.now()
+
+        def look() -> bool:
             # By its label: when the answer to the creation was lost, nobody knows the ID.
             service = self._service()
-            if service is not None:
-                _delete(self.engine, service["ID"])
+            return service is None or job_end.step(
+                self.engine, service, last=self.now() - began >= job_end.STOP_SECONDS
+            )
+
+        looking = patient(look, now=self.now)
+        try:
+            while not looking():
+                self.sleep(job_end.PAUSE_SECONDS)
         except (EngineError, EngineUnreachable) as error:
             # The outcome of the job is worth more than this; the caller warns, and a later run sweeps.
             self.left_behind = f"{error} Remove it: docker service rm {self.spec['Name']}"
 
 
-def _delete(engine: Engine, identifier: str) -> None:
-    try:
-        engine.delete(f"/services/{identifier}")
-    except EngineError as error:
-        if error.status != 404:  # gone already
-            raise
+class _Look(t.NamedTuple):
+    """One look at a job: none when it is gone, its tasks, and the node that went down under it."""
+
+    service: Item | None
+    tasks: list[Item]
+    lost: str
+
+
+def _named(engine: Engine, name: str) -> Item | None:
+    found = engine.get("/services", {"status": "true", "filters": {"label": [f"{NAME_LABEL}={name}"]}}) or []
+    return found[0] if found else None
+
+
+def _hostname(node: Item) -> str:
+    return str((node.get("Description") or {}).get("Hostname", node["ID"]))
 
 
 @contextlib.contextmanager
 def _ended_by_signals() -> t.Iterator[None]:
-    """A signal that ends the module lets it clean up first."""
+    """A signal that ends the module lets it clean up first; those that follow do not disturb that."""
 
     def stop(number: int, _frame: t.Any) -> None:
+        for other in kept:
+            signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    kept = {}
+    kept: dict[int, t.Any] = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError):  # not in the main thread
             kept[number] = signal.signal(number, stop)

@@ -16,18 +16,16 @@ import typing as t
 from .compile import Stack
 from .schema import Problem
 
-_CONSTRAINT = re.compile(r"\s*([\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
+Node = t.Mapping[str, t.Any]
+#: What a placement constraint looks like.
+CONSTRAINT = re.compile(r"\s*([\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
 
 
 def check_placement(stack: Stack, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
     """Services that no node may run, each with the constraint that excludes the last of them."""
     problems = []
-    usable = [
-        node
-        for node in nodes
-        if (node.get("Status") or {}).get("State") == "ready" and node["Spec"].get("Availability") == "active"
-    ]
-    if nodes and not usable:
+    ready = usable(nodes)
+    if nodes and not ready:
         return [
             Problem(
                 "services",
@@ -37,23 +35,39 @@ def check_placement(stack: Stack, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> l
         ]
     for service in stack.services.values():
         template = service.spec["TaskTemplate"]
-        left = list(usable)
-        for constraint in (template.get("Placement") or {}).get("Constraints") or []:
-            fitting = [node for node in left if meets(node, constraint)]
-            if not fitting:
-                problems.append(
-                    Problem(
-                        f"services.{service.name}.deploy.placement.constraints",
-                        f"no ready node meets {constraint!r}"
-                        + (" together with the constraints before it" if left != usable else ""),
-                        f"set it on a node, or change it; nodes are {_names(usable)}",
-                    )
+        left, reason = narrow((template.get("Placement") or {}).get("Constraints") or [], ready)
+        if reason:
+            problems.append(
+                Problem(
+                    f"services.{service.name}.deploy.placement.constraints",
+                    reason,
+                    f"set it on a node, or change it; nodes are {names_of(ready)}",
                 )
-                break
-            left = fitting
+            )
         else:
             problems += _resources(service.name, template, left)
     return problems
+
+
+def usable(nodes: t.Sequence[Node]) -> list[Node]:
+    """Nodes that take tasks."""
+    return [
+        node
+        for node in nodes
+        if (node.get("Status") or {}).get("State") == "ready" and node["Spec"].get("Availability") == "active"
+    ]
+
+
+def narrow(constraints: t.Sequence[str], nodes: t.Sequence[Node]) -> tuple[list[Node], str]:
+    """Those of the nodes that meet all constraints; and, when there is none, which constraint excludes the last."""
+    left = list(nodes)
+    for constraint in constraints:
+        fitting = [node for node in left if meets(node, constraint)]
+        if not fitting:
+            together = " together with the constraints before it" if len(left) != len(nodes) else ""
+            return [], f"no ready node meets {constraint!r}{together}"
+        left = fitting
+    return left, ""
 
 
 def _resources(name: str, template: t.Mapping[str, t.Any], nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
@@ -75,7 +89,7 @@ def _resources(name: str, template: t.Mapping[str, t.Any], nodes: t.Sequence[t.M
 
 def meets(node: t.Mapping[str, t.Any], constraint: str) -> bool:
     """Whether a node meets one constraint; an expression that is not understood counts as met."""
-    match = _CONSTRAINT.match(constraint)
+    match = CONSTRAINT.match(constraint)
     if match is None:
         return True
     key, operator, wanted = match.groups()
@@ -101,6 +115,7 @@ def _value(node: t.Mapping[str, t.Any], key: str) -> str | None:
     return known.get(lowered)
 
 
-def _names(nodes: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+def names_of(nodes: t.Sequence[Node]) -> str:
+    """Host names of nodes, not too many."""
     names = [node["Description"].get("Hostname", node["ID"]) for node in nodes]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,7 +1,7 @@
 # Copyright: flowstead.airflow contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parameters of swarm_stack without what must not be seen.
+"""Parameters of swarm_stack and swarm_run without what must not be seen.
 
 PRIVATE to the collection.
 """
@@ -16,7 +16,7 @@ SHORTEST_MASKED = 8
 
 
 def redacted_params(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A copy with the content of secrets, passwords and the state of the run hidden."""
+    """A copy with the content of secrets, passwords, values of an environment and the state of the run hidden."""
     result = dict(params)
     definition = result.get("definition")
     if isinstance(definition, dict) and "secrets" in definition:
@@ -45,6 +45,9 @@ def redacted_params(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         result["registry_auth"] = HIDDEN
     if result.get("object_key"):
         result["object_key"] = HIDDEN
+    environment = result.get("environment")
+    if environment:
+        result["environment"] = dict.fromkeys(environment, HIDDEN) if isinstance(environment, dict) else HIDDEN
     for key in ("_resume", "_slice"):
         result.pop(key, None)
     return result

@@ -14,14 +14,10 @@ Source for paths: Docker Engine API reference 1.41, ``/nodes``, ``/tasks`` and `
 from __future__ import annotations
 
 import dataclasses
-import time
 import typing as t
 
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
-    EngineError,
-    EngineUnreachable,
-)
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects import TERMINAL
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.patience import patient
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.units import SECOND
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import EngineLike, SwarmProblem, wait_until
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
@@ -36,8 +32,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
 DEFAULT_GRACE = 10.0
 #: Seconds beside the longest grace period: for the managers to notice, and for containers to be taken away.
 MARGIN = 60.0
-#: Seconds for which nobody may answer, for example because managers elect a leader.
-PATIENCE = 60.0
 
 Wait = t.Callable[[t.Callable[[], bool], float], bool]
 
@@ -177,7 +171,8 @@ def await_empty(engine: EngineLike, node_id: str, seconds: float, *, wait: Wait 
         left, state = residents(engine, node_id), node_state(engine.get(f"/nodes/{node_id}"))
         return not left or state != "ready"
 
-    wait(_patient(empty), seconds)
+    looking = patient(empty)
+    wait(lambda: bool(looking()), seconds)
     return Emptied(left, state)
 
 
@@ -192,7 +187,8 @@ def await_services(
         weak = tuple(weak_services(engine, names))
         return not weak
 
-    wait(_patient(strong), seconds)
+    looking = patient(strong)
+    wait(lambda: bool(looking()), seconds)
     return weak
 
 
@@ -225,25 +221,6 @@ def shortage(hostname: str, weak: t.Sequence[str], seconds: float) -> str:
         f"on the other nodes: {', '.join(weak)}. `docker service ps --no-trunc` of each says why. Make the node active "
         "again, or go on knowing that they are short; do not empty another node now."
     )
-
-
-def _patient(condition: t.Callable[[], bool]) -> t.Callable[[], bool]:
-    """A condition that does not hold while nobody answers, for :data:`PATIENCE` seconds: managers elect a leader."""
-    since: list[float] = []
-
-    def look() -> bool:
-        try:
-            found = condition()
-        except (EngineError, EngineUnreachable) as error:
-            lasting = isinstance(error, EngineError) and error.status < 500
-            since.append(time.monotonic())
-            if lasting or since[-1] - since[0] >= PATIENCE:
-                raise
-            return False
-        since.clear()
-        return found
-
-    return look
 
 
 def _tasks(engine: EngineLike, node_id: str) -> list[Resident]:

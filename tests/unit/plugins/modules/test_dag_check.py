@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.flowstead.airflow.plugins.module_utils._airflow.release_check import MARK
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_output
 from ansible_collections.flowstead.airflow.plugins.modules import dag_check
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_docker"))
@@ -36,7 +36,8 @@ SPEC: dict[str, t.Any] = {
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     monkeypatch.setattr(dag_check.secrets, "token_hex", lambda _count: "01")
     monkeypatch.setattr(job, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(job, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(job_output, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(job_output, "LOG_SECONDS", 0.0)
     with FakeEngine(tmp_path) as engine:
         engine.post("/services/create", {}, json.loads(json.dumps(SPEC)))
         yield engine

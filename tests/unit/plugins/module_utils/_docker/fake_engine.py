@@ -269,10 +269,12 @@ class FakeEngine:
     def _start(self, item: dict[str, t.Any]) -> None:
         for task in self.tasks:
             if task["ServiceID"] == item["ID"] and task["DesiredState"] == "running":
-                task["DesiredState"] = "shutdown"
+                task["DesiredState"] = "remove" if "JobStatus" in item else "shutdown"
                 if item["Spec"]["Name"].partition("_")[2] not in self.busy:
                     self._set(task, "shutdown")
         mode = item["Spec"]["Mode"]
+        if "ReplicatedJob" in mode and mode["ReplicatedJob"].get("TotalCompletions") == 0:
+            return
         count = mode.get("Replicated", {}).get("Replicas", 1) if "Replicated" in mode else 1
         for slot in range(1, count + 1):
             self._task(item, slot)
@@ -409,9 +411,10 @@ class FakeEngine:
         if kind == "services":
             if identifier not in self.services:
                 raise Refused(404, "service not found")
-            del self.services[identifier]
+            job = "JobStatus" in self.services.pop(identifier)
             for task in self.tasks:
-                if task["ServiceID"] == identifier:
+                # Older engines let the command of a removed job go on (moby/moby#44312).
+                if task["ServiceID"] == identifier and not (job and task["Status"]["State"] not in ENDED):
                     task["DesiredState"], task["Age"] = "remove", 0
             return
         uses = json.dumps([item["Spec"] for item in self.services.values()])

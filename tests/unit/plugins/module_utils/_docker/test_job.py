@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_spec
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import Engine, EngineUnreachable
-from fake_engine import NAMESPACE, FakeEngine, Refused
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import job, job_output, job_spec
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
+    Engine,
+    EngineError,
+    EngineUnreachable,
+)
+from fake_engine import ENDED, NAMESPACE, FakeEngine, Refused
 
 NAME = "airflow_check-dags-01"
 
@@ -88,6 +92,17 @@ def frame(channel: int, text: str) -> bytes:
     return bytes([channel, 0, 0, 0]) + len(text.encode()).to_bytes(4, "big") + text.encode()
 
 
+def going_on(fake: FakeEngine) -> list[str]:
+    """Tasks of jobs that nobody has told to stop, also of jobs that are gone."""
+    return [
+        task["ID"]
+        for task in fake.tasks
+        if task["JobIteration"] is not None
+        and task["Status"]["State"] not in ENDED
+        and task["DesiredState"] not in ("remove", "shutdown")
+    ]
+
+
 def test_a_job_sees_what_the_service_sees_and_nobody_takes_it_for_the_service() -> None:
     service = live()
     before = copy.deepcopy(service)
@@ -126,6 +141,17 @@ def test_a_name_is_cut_to_what_swarm_allows_and_keeps_its_token() -> None:
     assert long.endswith("-abcd")
 
 
+def test_a_name_that_is_nearly_right_is_answered_with_the_one_that_was_meant(fake: FakeEngine) -> None:
+    engine = Engine(fake.socket)
+
+    with pytest.raises(job.NoSuchService, match="Did you mean 'dag-processor'"):
+        job.find(engine, "airflow", "dag-procesor")
+    with pytest.raises(job.NoSuchService, match="Did you mean 'dag-processor'"):
+        job.find(engine, "airflow", "airflow_dag-processor")
+    with pytest.raises(job.NoSuchService, match=r"the swarm has airflow\. Did you mean 'airflow'"):
+        job.find(engine, "airflow-prd", "dag-processor")
+
+
 def test_a_service_that_is_not_there_is_answered_with_those_that_are(fake: FakeEngine) -> None:
     engine = Engine(fake.socket)
 
@@ -152,6 +178,102 @@ def test_a_log_that_comes_late_is_waited_for(fake: FakeEngine) -> None:
     assert one(fake).run().stdout == ["answer"]
 
 
+def test_both_streams_of_a_log_that_grows_are_read_until_it_stays_the_same(fake: FakeEngine) -> None:
+    running = one(fake)
+    fake.log = frame(1, "one\n")
+    reading, growth = running.engine.get_raw, [frame(2, "two\n")]
+
+    def read_and_grow(path: str, query: t.Any = None) -> bytes:
+        found = reading(path, query)
+        fake.log += growth.pop() if growth else b""
+        return found
+
+    running.engine.get_raw = read_and_grow  # type: ignore[method-assign]
+
+    assert running.run().printed == (["one"], ["two"], "")
+
+
+def test_a_job_that_prints_nothing_is_believed_after_a_while(fake: FakeEngine) -> None:
+    clock = Clock()
+
+    assert one(fake, now=clock, sleep=clock.sleep).run().printed == ([], [], "")
+    assert clock.now < job_output.LOG_SECONDS
+
+
+def test_a_log_that_cannot_be_read_costs_the_output_and_not_the_outcome(fake: FakeEngine) -> None:
+    running = one(fake)
+    reading = running.engine.get_raw
+
+    def fail(path: str, query: t.Any = None) -> bytes:
+        reading(path, query)
+        raise EngineError(500, "node is not available", "GET /logs")
+
+    running.engine.get_raw = fail  # type: ignore[method-assign]
+    outcome = running.run()
+
+    assert (outcome.stdout, outcome.node) == ([], "alpha")
+    assert "node is not available" in outcome.printed.lost
+    assert fake.names("services") == ["airflow_dag-processor"]
+
+
+def test_an_engine_s_own_word_about_the_log_is_no_output(fake: FakeEngine) -> None:
+    fake.log = bytes([3, 0, 0, 0]) + (5).to_bytes(4, "big") + b"gone\n"
+
+    assert one(fake).run().printed == ([], [], "gone")
+
+
+def test_a_failed_job_hands_over_all_that_it_printed(fake: FakeEngine) -> None:
+    fake.behaviour["check-dags-01"] = "fails"
+    lines = [f"line {number}" for number in range(40)]
+    fake.log = frame(1, "\n".join(lines) + "\n") + frame(2, "wrong\n")
+
+    with pytest.raises(job.JobFailed) as caught:
+        one(fake).run()
+
+    assert caught.value.printed == (lines, ["wrong"], "")
+    assert caught.value.failure["exit_code"] == 1
+
+
+def test_an_election_is_outlasted_and_more_than_a_minute_of_silence_is_not(fake: FakeEngine) -> None:
+    fake.log = frame(1, "fine\n")
+    for silent, ends_well in ((20, True), (1000, False)):
+        running = one(fake, timeout=10**6)
+        left = [silent]
+        asking = running.engine.get
+
+        def ask(*given: t.Any, asking: t.Any = asking, left: list[int] = left, **more: t.Any) -> t.Any:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise EngineError(503, "The swarm does not have a leader", "GET /services")
+            return asking(*given, **more)
+
+        running.engine.get = ask  # type: ignore[method-assign]
+        if ends_well:
+            assert running.run().stdout == ["fine"]
+            assert fake.names("services") == ["airflow_dag-processor"]
+        else:
+            with pytest.raises(EngineError, match="does not have a leader"):
+                running.run()
+            assert "docker service rm" in running.left_behind
+
+
+def test_a_node_that_goes_down_under_a_job_ends_the_wait_and_says_that_nothing_is_known(fake: FakeEngine) -> None:
+    fake.behaviour["check-dags-01"] = "runs"
+    clock = Clock()
+
+    def power_loss(seconds: float) -> None:
+        clock.sleep(seconds)
+        fake.nodes[0]["Status"]["State"] = "down"
+
+    running = one(fake, now=clock, sleep=power_loss)
+    with pytest.raises(job.JobFailed) as caught:
+        running.run()
+
+    assert (caught.value.failure["cause"], caught.value.failure["node"]) == ("node_down", "alpha")
+    assert "is not known" in caught.value.failure["message"]
+    assert fake.names("services") == ["airflow_dag-processor"]
+
+
 @pytest.mark.parametrize(
     ("behaviour", "cause", "text"),
     [
@@ -176,6 +298,7 @@ def test_a_job_that_does_not_end_well_is_explained_and_gone(
     assert failure["advice"]
     assert failure["log"] == ["no connection to ******** with ******** at http://api.test/"]
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
 
 
 def test_passwords_in_urls_are_hidden_also_when_nobody_declared_them() -> None:
@@ -214,6 +337,7 @@ def test_a_job_is_removed_when_the_module_is_ended_by_a_signal(fake: FakeEngine)
         running.run()
 
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -250,6 +374,7 @@ def test_a_job_that_cannot_be_removed_keeps_its_outcome_and_says_what_is_left(fa
 
 def test_only_jobs_whose_time_is_long_over_are_swept(fake: FakeEngine) -> None:
     engine = Engine(fake.socket)
+    fake.behaviour["check-dags-01"] = "runs"
     engine.post("/services/create", spec())
 
     assert job.sweep(engine, "test", "airflow", 1000 + job.FORGOTTEN_SECONDS - 1) == []
@@ -257,6 +382,7 @@ def test_only_jobs_whose_time_is_long_over_are_swept(fake: FakeEngine) -> None:
     assert job.sweep(engine, "test", "other", 10**6) == []
     assert job.sweep(engine, "test", "airflow", 1000 + job.FORGOTTEN_SECONDS + 1) == [NAME]
     assert fake.names("services") == ["airflow_dag-processor"]
+    assert going_on(fake) == []
 
 
 def test_the_login_of_the_image_s_registry_goes_with_the_creation(fake: FakeEngine) -> None:

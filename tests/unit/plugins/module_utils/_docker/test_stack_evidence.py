@@ -9,7 +9,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose
     ADVICE,
     Mask,
     classify,
-    demultiplex,
     describe,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.images import auth_header, registry_of
@@ -18,6 +17,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.objects 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.placement import meets
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.redact import redacted_params, secret_values
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.state import State
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.streams import Printed, demultiplex, separate
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.waiting import Memory
 from fake_engine import node
 
@@ -59,6 +59,17 @@ def test_a_log_stream_is_put_together_across_pieces() -> None:
 
     assert demultiplex(stream) == ["one", "error", "two", "open end"]
     assert demultiplex(b"plain\nterminal\n") == ["plain", "terminal"]
+
+
+def test_streams_are_told_apart_with_their_empty_lines_and_the_engine_s_own_word() -> None:
+    def piece(channel: int, text: bytes) -> bytes:
+        return bytes([channel, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+
+    stream = piece(1, b"one\n\ntw") + piece(2, b"wrong\n") + piece(1, b"o\n") + piece(3, b"Error grabbing logs: gone\n")
+
+    assert separate(stream) == Printed(["one", "", "two"], ["wrong"], "Error grabbing logs: gone")
+    assert separate(b"") == Printed([], [], "")
+    assert separate(b"plain\nopen end") == Printed(["plain", "open end"], [], "")
 
 
 def test_secrets_are_hidden_whole_by_line_and_as_password_of_a_url() -> None:

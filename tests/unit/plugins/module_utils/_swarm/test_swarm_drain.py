@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import patience
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import drain
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import (
     await_empty,
     await_services,
@@ -218,7 +218,7 @@ def test_managers_that_elect_a_leader_are_waited_for_and_other_refusals_are_not(
 
 def test_nobody_is_waited_for_longer_than_a_minute(monkeypatch):
     now = iter([0.0, 30.0, 61.0])
-    monkeypatch.setattr(drain.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(patience.time, "monotonic", lambda: next(now))
     engine = swarm(services=[make_service("s1", "web")])
     engine.fail["/services"] = EngineError(503, "The swarm does not have a leader", "GET /services")
     with pytest.raises(EngineError):
