@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from . import compile as compiling
-from . import images, lint, placement, report, waiting
+from . import images, lint, placement, recreating, report, waiting
 from . import live as living
 from . import plan as planning
 from .engine import EngineUnreachable
@@ -83,8 +83,10 @@ def start(runner: Runner) -> dict[str, t.Any] | None:
         state.notes += [str(problem) for problem in problems]
         problems = []
     runner.compile()
-    plan = planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects)
-    problems = [*problems, *plan.problems, *placement.check_placement(runner.stack, runner.live.nodes)]
+    plan = planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects, options.recreate)
+    problems += plan.problems
+    problems += placement.check_placement(runner.stack, runner.live.nodes)
+    problems += placement.check_ports(runner.stack, runner.live.services)
     if problems:
         raise Impossible(problems)
     definition = options.definition
@@ -100,9 +102,21 @@ def start(runner: Runner) -> dict[str, t.Any] | None:
         if found is not None:
             failed = waiting.failed_before(found, runner.live.tasks_of(found["ID"]))
             state.memory[wanted.name] = Memory(old_failures=failed)
-    for action in plan.creates:
-        _create(runner, action)
+    if recreating.begin(runner, plan):
+        state.phase = "recreate"
+    else:
+        create_all(runner)
     return None
+
+
+def create_all(runner: Runner) -> None:
+    """Write networks, secrets and configs that are not there."""
+    options = runner.options
+    for action in planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects).creates:
+        anew = action.name in runner.state.old_networks
+        _create(runner, action._replace(action=planning.RECREATE) if anew else action)
+        if anew:
+            runner.state.new_networks.append(action.name)
 
 
 def _create(runner: Runner, action: planning.Action) -> None:

@@ -45,6 +45,8 @@ def redacted_params(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         result["registry_auth"] = HIDDEN
     if result.get("object_key"):
         result["object_key"] = HIDDEN
+    if result.get("compose_variables"):
+        result["compose_variables"] = HIDDEN
     for key in ("_resume", "_slice"):
         result.pop(key, None)
     return result
