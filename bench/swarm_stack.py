@@ -5,9 +5,9 @@
     python bench/swarm_stack.py --rounds 5   more unchanged runs
 
 Eight services with eight secrets, four configs and two networks are deployed, deployed again unchanged, with one
-service changed, and with one secret rotated. The peer does what its documentation says: docker_secret and docker_config
-with rolling versions, docker_network, and docker_stack that waits (detach: false). Both go through ansible-playbook with
-the local connection and pipelining; the docker program is the one that is installed.
+service changed, and with one secret rotated. The peer does what its documentation says: docker_secret and
+docker_config with rolling versions, docker_network, and docker_stack that waits (detach: false). Both go through
+ansible-playbook with the local connection and pipelining; the docker program is the one that is installed.
 
 For each run: the time of its tasks (the start of ansible-playbook, which is the same for both, is left out); how often
 a module was sent to the target, which is an SSH command each on a remote one; and the processes that were started.
@@ -175,9 +175,10 @@ def interpreter() -> Path:
     made = ROOT / ".cache" / f"peer-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     if not (made / "complete").exists():
         shutil.rmtree(made, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(made)], check=True)
-        pip = [str(made / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-r", str(pins)], check=True)
+        uv = str(ROOT / ".venv/bin/uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(made)], check=True)
+        target = ["--quiet", "--python", str(made / "bin/python")]
+        subprocess.run([uv, "pip", "install", *target, "-r", str(pins)], check=True)
         (made / "complete").touch()
     return made / "bin/python"
 

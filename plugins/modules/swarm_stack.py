@@ -295,7 +295,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.live import NotASwarmManager
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.module import StackModule
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible, problems_beside
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.relations import check_relations
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.schema import Problem
@@ -360,13 +360,7 @@ def main() -> None:
     module = StackModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params: dict[str, t.Any] = module.params
     params["definition"] = long_form(params["definition"])
-    state = None
-    if params["_resume"]:
-        state = State.unpack(params["_resume"])
-    else:
-        problems = problems_of(params)
-        if problems:
-            module.fail_json(msg=explain(params["name"], problems), problems=[str(item) for item in problems])
+    state = State.unpack(params["_resume"]) if params["_resume"] else None
     options = Options(
         name=params["name"],
         definition=params["definition"] or {},
@@ -383,6 +377,11 @@ def main() -> None:
         check=module.check_mode,
     )
     engine = Engine(params["docker_socket"])
+    problems = [] if state else problems_of(params)
+    if problems:
+        sound = options._replace(definition=sound_part(options.definition, problems), check=False)
+        problems += problems_beside(Runner(engine, sound), problems)
+        module.fail_json(msg=explain(params["name"], problems), problems=[str(item) for item in problems])
     runner = (Remover if params["state"] == "absent" else Runner)(engine, options, state)
     try:
         step = runner.run(None if module.check_mode else params["_slice"])

@@ -246,12 +246,17 @@ def check_shape(definition: t.Any) -> list[Problem]:
     return problems
 
 
+def part_of(problem: Problem) -> tuple[str, ...]:
+    """The entry that a problem is about, such as ``("services", "web")``."""
+    return tuple(problem.path.replace("[", ".").split(".")[:2])
+
+
 def sound_part(definition: t.Any, problems: t.Sequence[Problem]) -> dict[str, t.Any]:
     """What of a definition is worth a further look when some of it is wrong.
 
     Wrong services are left out. Other wrong entries stay as names, so that references to them are not called wrong.
     """
-    wrong = {tuple(problem.path.replace("[", ".").split(".")[:2]) for problem in problems}
+    wrong = {part_of(problem) for problem in problems}
     result: dict[str, t.Any] = {}
     for section, entries in (definition if isinstance(definition, t.Mapping) else {}).items():
         if section not in DEFINITION or not isinstance(entries, t.Mapping):

@@ -14,7 +14,8 @@ from . import compile as compiling
 from . import images, lint, placement, recreating, report, waiting
 from . import live as living
 from . import plan as planning
-from .engine import EngineUnreachable
+from .definition import part_of
+from .engine import EngineError, EngineUnreachable
 from .live import Live, NotASwarmManager
 from .objects import PATHS
 from .schema import Problem
@@ -52,15 +53,8 @@ def read_first(runner: Runner) -> None:
         runner.live = Live(runner.options.name)
 
 
-def start(runner: Runner) -> dict[str, t.Any] | None:
-    """Choose images, plan, and write what services need.
-
-    Returns:
-        The result when that is all (check mode), else None.
-
-    Raises:
-        Impossible: with everything that forbids the plan; nothing has been written.
-    """
+def plan_all(runner: Runner) -> tuple[planning.Plan, list[Problem]]:
+    """Choose images and plan: what is to be done, and everything that forbids it. Writes nothing."""
     state, options = runner.state, runner.options
     own = runner.live.own_services()
     chosen = images.choose(
@@ -87,6 +81,37 @@ def start(runner: Runner) -> dict[str, t.Any] | None:
     problems += plan.problems
     problems += placement.check_placement(runner.stack, runner.live.nodes)
     problems += placement.check_ports(runner.stack, runner.live.services)
+    return plan, problems
+
+
+def problems_beside(runner: Runner, known: t.Sequence[Problem]) -> list[Problem]:
+    """What the swarm says against the sound part of a definition, the problems of which are ``known``.
+
+    Nothing when it cannot be asked: there is enough to put right already.
+    """
+    wrong = {part_of(problem) for problem in known}
+    if any(len(part) < 2 and part != ("object_key",) for part in wrong):
+        return []  # a name, a circle of services: what concerns all of it
+    try:
+        read_first(runner)
+        found = plan_all(runner)[1]
+    except (EngineUnreachable, EngineError, NotASwarmManager):
+        return []
+    return [problem for problem in found if part_of(problem) not in wrong]
+
+
+def start(runner: Runner) -> dict[str, t.Any] | None:
+    """Choose images, plan, and write what services need.
+
+    Returns:
+        The result when that is all (check mode), else None.
+
+    Raises:
+        Impossible: with everything that forbids the plan; nothing has been written.
+    """
+    state, options = runner.state, runner.options
+    own = runner.live.own_services()
+    plan, problems = plan_all(runner)
     if problems:
         raise Impossible(problems)
     definition = options.definition
@@ -113,8 +138,8 @@ def create_all(runner: Runner) -> None:
     """Write networks, secrets and configs that are not there."""
     options = runner.options
     for action in planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects).creates:
-        anew = action.name in runner.state.old_networks
-        _create(runner, action._replace(action=planning.RECREATE) if anew else action)
+        anew = runner.state.old_networks.get(action.name) if action.kind == "network" else None
+        _create(runner, action._replace(**anew["action"]) if anew else action)
         if anew:
             runner.state.new_networks.append(action.name)
 

@@ -26,12 +26,14 @@ def begin(runner: Runner, plan: planning.Plan) -> bool:
     names = runner.live.network_names()
     networks = {item["Name"]: item for item in runner.live.networks}
     state.old_networks = {
-        action.name: as_request(networks[action.name]) for action in plan.creates if action.action == planning.RECREATE
+        action.name: {"request": as_request(networks[action.name]), "action": _told(action)}
+        for action in plan.creates
+        if action.action == planning.RECREATE
     }
-    state.recreated = {action.name: action.reason for action in plan.services if action.action == planning.RECREATE}
+    state.recreated = {action.name: _told(action) for action in plan.services if action.action == planning.RECREATE}
     for name in state.recreated:
         found = own[f"{runner.stack.name}_{name}"]
-        state.removed[name] = _by_name(found["Spec"], names)
+        state.removed[name] = with_targets(found["Spec"], names)
         delete(runner.engine, f"/services/{found['ID']}")
     gone = {own[f"{runner.stack.name}_{name}"]["ID"] for name in state.recreated}
     # Networks of services that the definition no longer has hold it, too; these go a little early.
@@ -63,13 +65,18 @@ def networks_are_gone(runner: Runner) -> bool:
 def restore_networks(runner: Runner) -> None:
     """Before services are rolled back: networks that are gone come back as they were; new ones stay as they are."""
     live = {item["Name"] for item in runner.engine.get("/networks") or []}
-    for name, request in runner.state.old_networks.items():
+    for name, old in runner.state.old_networks.items():
         if name in live:
             runner.state.notes.append(f"network {name} was made anew, and stays so; services are as they were")
             continue
-        runner.engine.post("/networks/create", request)
+        runner.engine.post("/networks/create", old["request"])
+        runner.live.networks = runner.engine.get("/networks") or []
         action = {"kind": "network", "name": name, "action": "create", "reason": "rolled back"}
         runner.state.actions.append(action)
+
+
+def _told(action: planning.Action) -> dict[str, str]:
+    return {"action": action.action, "reason": action.reason, "before": action.before}
 
 
 def as_request(network: t.Mapping[str, t.Any]) -> Spec:
@@ -79,9 +86,9 @@ def as_request(network: t.Mapping[str, t.Any]) -> Spec:
     return {**request, "Options": options, "CheckDuplicate": True}
 
 
-def _by_name(spec: Spec, names: t.Mapping[str, str]) -> Spec:
-    """A spec whose networks are named: the network will have another ID."""
+def with_targets(spec: Spec, targets: t.Mapping[str, str]) -> Spec:
+    """A spec with networks by name in the place of IDs, or the other way round: a new network has another ID."""
     copy: Spec = json.loads(json.dumps(spec))
     for entry in copy["TaskTemplate"].get("Networks") or []:
-        entry["Target"] = names.get(entry["Target"], entry["Target"])
+        entry["Target"] = targets.get(entry["Target"], entry["Target"])
     return copy

@@ -45,6 +45,7 @@ def begin_rollback(runner: Runner) -> None:
 
 
 def _restore(runner: Runner, full_name: str, name: str, before: dict[str, t.Any] | None) -> None:
+    before = recreating.with_targets(before, runner.live.ids()["network"]) if before else before
     for attempt in range(TRIES):
         found = runner.live.own_services().get(full_name)
         if before is None:

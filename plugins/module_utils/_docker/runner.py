@@ -271,7 +271,7 @@ class Runner:
         before = self.state.removed.pop(name, None)
         self.state.touched[name] = before if found is None else found["Spec"]
         if name in self.state.recreated:
-            action = action._replace(action=planning.RECREATE, reason=self.state.recreated[name])
+            action = action._replace(**self.state.recreated[name])
         self.record(action)
 
     def _fail(self, failed: t.Mapping[str, Verdict], lines: list[str]) -> Step:

@@ -46,9 +46,9 @@ class State:
         actions: what has been done, for the result.
         diff: text per object, before and after.
         touched: service -> its spec before this run wrote it (None: it did not exist), in order of writing.
-        recreated: service -> why it is taken away and made anew.
+        recreated: service -> why it is taken away and made anew, and its text for a diff.
         removed: those of them that are not there yet -> their spec from before, with networks by name.
-        old_networks: network that is made anew -> what would make the old one again.
+        old_networks: network that is made anew -> the request that would make the old one, why, and its text.
         new_networks: those of them that are there already.
         memory: service -> what the last look at it left behind.
         statuses: service -> text last shown.
@@ -67,7 +67,7 @@ class State:
         self.actions: list[dict[str, str]] = []
         self.diff: list[dict[str, str]] = []
         self.touched: dict[str, dict[str, t.Any] | None] = {}
-        self.recreated: dict[str, str] = {}
+        self.recreated: dict[str, dict[str, str]] = {}
         self.removed: dict[str, dict[str, t.Any]] = {}
         self.old_networks: dict[str, dict[str, t.Any]] = {}
         self.new_networks: list[str] = []

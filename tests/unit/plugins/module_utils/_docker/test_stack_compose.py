@@ -76,7 +76,9 @@ def test_what_says_nothing_to_swarm_is_left_out_and_the_given_definition_stays_a
     assert given["version"] == "3.9"
 
 
-@pytest.mark.parametrize("key_and_value", [("ports", ["127.0.0.1:80:80"]), ("ports", ["80-81:80"]), ("command", "a 'b")])
+@pytest.mark.parametrize(
+    "key_and_value", [("ports", ["127.0.0.1:80:80"]), ("ports", ["80-81:80"]), ("command", "a 'b")]
+)
 def test_what_swarm_cannot_do_or_nobody_understands_is_left_for_the_check(key_and_value: tuple[str, t.Any]) -> None:
     key, value = key_and_value
 
