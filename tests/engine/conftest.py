@@ -12,7 +12,7 @@ from packages import NotInstallable, engine_packages
 from private_engine import CannotStart, PrivateEngine, swarm_of_one
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "molecule" / "support"))
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker import waiting
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker import absent, runner, waiting
 from local_registry import LocalRegistry, registry_on
 from report import TABLES, Table
 from stacks import Stack
@@ -41,7 +41,9 @@ def registry(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "stack" in request.fixturenames:
-        monkeypatch.setattr(waiting, "SHORTEST_STABLE", 2.0)
+        monkeypatch.setattr(waiting, "SHORTEST_STABLE", 1.0)
+        for module in (runner, absent):
+            monkeypatch.setattr(module, "POLL", 0.2)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from report import Table
 from stacks import Definition, Stack, service
 
 #: One failed task is enough, and nobody waits long for a node that will not come.
-QUICK: dict[str, t.Any] = {"resolve_image": "never", "limits": Limits(1, 2.0)}
+QUICK: dict[str, t.Any] = {"resolve_image": "never", "limits": Limits(1, 1.0)}
 
 
 class Ward:
@@ -110,6 +110,7 @@ def test_a_constraint_that_no_node_meets_any_more(ward: Ward) -> None:
 
     assert failure["cause"] == "unschedulable"
     assert "scheduling constraints not satisfied" in failure["message"]
+    assert failure["sums"] == [f"{ward.host}: it was not checked whether it meets node.ip == 192.0.2.1"]
 
 
 def test_a_port_that_a_task_of_another_service_holds(ward: Ward) -> None:
@@ -122,7 +123,8 @@ def test_a_port_that_a_task_of_another_service_holds(ward: Ward) -> None:
         holder.remove()
 
     assert failure["cause"] == "port_conflict"
-    assert "port" in failure["message"]
+    assert "host-mode port already in use" in failure["message"]
+    assert failure["log"] == []
 
 
 def test_a_port_that_a_program_outside_of_the_swarm_holds(ward: Ward, docker: PrivateEngine) -> None:

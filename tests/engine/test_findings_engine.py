@@ -18,7 +18,7 @@ from private_engine import CannotStart, PrivateEngine, swarm_of_one
 from report import Table
 from stacks import Definition, Stack, job, service
 
-QUICK: dict[str, t.Any] = {"resolve_image": "never", "limits": Limits(1, 2.0)}
+QUICK: dict[str, t.Any] = {"resolve_image": "never", "limits": Limits(1, 1.0)}
 
 
 def until(what: str, condition: t.Callable[[], t.Any]) -> t.Any:

@@ -15,7 +15,7 @@ import ipaddress
 import typing as t
 
 from .objects import TERMINAL
-from .placement import meets
+from .placement import meets, understood
 
 Item = t.Mapping[str, t.Any]
 _UNITS = (("MemoryBytes", "MiB of memory", 2**20), ("NanoCPUs", "CPUs", 10**9))
@@ -51,6 +51,11 @@ def _reasons(
     if node["Spec"].get("Availability") != "active":
         return [f"availability is {node['Spec'].get('Availability')}"]
     found = [f"does not meet {item}" for item in placement.get("Constraints") or [] if not meets(node, item)]
+    found += [
+        f"it was not checked whether it meets {item}"
+        for item in placement.get("Constraints") or []
+        if not understood(node, item)
+    ]
     total = (node.get("Description") or {}).get("Resources") or {}
     for field, unit, scale in _UNITS:
         taken = sum(_reservations(task["Spec"])[field] for task in here)

@@ -95,16 +95,22 @@ def classify(error: str, exit_code: int | None, oom_killed: bool, fallback: str)
 
 
 def demultiplex(stream: bytes) -> list[str]:
-    """Lines of a log stream. Without a terminal, each piece has a header of 8 bytes (Engine API, "Stream format")."""
+    """Lines of a log stream. Without a terminal, each piece has a header of 8 bytes (Engine API, "Stream format").
+
+    Pieces of type 3 are the engine's own errors (moby, pkg/stdcopy): a task that never ran has no log.
+    """
     pieces: dict[int, bytes] = {}
     lines: list[bytes] = []
     position = 0
     while position < len(stream):
         header = stream[position : position + 8]
-        if len(header) < 8 or header[0] > 2 or header[1:4] != b"\0\0\0":
+        if len(header) < 8 or header[0] > 3 or header[1:4] != b"\0\0\0":
             lines += stream[position:].splitlines()
             break
         length = int.from_bytes(header[4:8], "big")
+        if header[0] == 3:
+            position += 8 + length
+            continue
         piece = pieces.pop(header[0], b"") + stream[position + 8 : position + 8 + length]
         whole, newline, rest = piece.rpartition(b"\n")
         if newline:
@@ -154,13 +160,13 @@ def diagnose(
     mask: t.Callable[[str], str],
     old_failures: t.Collection[str] = (),
     log: bool = True,
-    auth: t.Mapping[str, t.Mapping[str, str]] = {},
+    auth: t.Mapping[str, t.Mapping[str, str]] | None = None,
 ) -> dict[str, t.Any]:
     """Everything that can be found out about a service that failed, as one entry of ``failures``.
 
     Args:
         log: whether the last log lines are part of it.
-        auth: registry -> login, with which an image that no node could pull is asked for again.
+        auth: registry -> login, with which an image that no node could pull is asked for again; None asks nobody.
     """
     hosts = {node["ID"]: (node.get("Description") or {}).get("Hostname", node["ID"]) for node in nodes}
     tasks = _ask(lambda: engine.get("/tasks", {"filters": {"service": [service["ID"]]}})) or []
@@ -177,8 +183,10 @@ def diagnose(
     state = _container_state(engine, container.get("ContainerID", ""))
     cause = verdict.cause
     if cause != "moved":
-        cause = classify(error, exit_code or None, bool(state.get("OOMKilled")), verdict.cause or "timeout")
-    answer = _refusal(engine, service, auth) if cause == "image_pull" else ""
+        cause = classify(
+            error or verdict.text, exit_code or None, bool(state.get("OOMKilled")), verdict.cause or "timeout"
+        )
+    answer = _refusal(engine, service, auth) if cause == "image_pull" and auth is not None else ""
     if answer:
         cause = "registry_auth"
     message = "; ".join(dict.fromkeys(part for part in (error, verdict.text, answer) if part))

@@ -133,6 +133,12 @@ def meets(node: t.Mapping[str, t.Any], constraint: str) -> bool:
     return (found.lower() == wanted.lower()) == (operator == "==")
 
 
+def understood(node: t.Mapping[str, t.Any], constraint: str) -> bool:
+    """Whether :func:`meets` can tell."""
+    match = _CONSTRAINT.match(constraint)
+    return match is not None and _value(node, match.group(1)) is not None
+
+
 def _value(node: t.Mapping[str, t.Any], key: str) -> str | None:
     spec, description = node["Spec"], node["Description"]
     lowered = key.lower()
