@@ -24,7 +24,7 @@ test: dev ## Everything: check, a real engine, a real deployment from a clean cl
 	$(VENV)/python scripts/test
 
 bench: dev ## swarm_stack and DAG releases beside their peers, and site.yml with 1, 3 and 6 hosts
-	$(VENV)/python bench/swarm_stack_noop.py
+	$(VENV)/python bench/swarm_stack.py
 	scripts/lab_needs
 	$(VENV)/python bench/site_growth.py
 	command -v rsync >/dev/null || apt-get install -y -qq rsync
@@ -34,7 +34,7 @@ docs: dev ## Generate role and module pages from their specifications
 	scripts/docs
 
 lock: dev ## Pin the development requirements again
-	for name in controller dev doubles; do \
+	for name in controller dev doubles peer; do \
 	  $(VENV)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --upgrade requirements/$$name.in -o requirements/$$name.txt; done
 	cp roles/airflow_image/files/locks/airflow-3.3.2.txt requirements/google.txt # uv keeps what it finds there

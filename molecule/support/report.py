@@ -62,4 +62,14 @@ TABLES = {
         ("what happened", "printed", "lost at once", "lost in the end"),
     ),
     "figures": Table("figures", "figures of the lab", ("what", "figure")),
+    "findings": Table(
+        "findings",
+        "what deploys get wrong: swarm_stack beside its peers, on the same engine",
+        ("no", "what happens", "swarm_stack", "its peer"),
+    ),
+    "diagnosis": Table(
+        "diagnosis",
+        "failures provoked on a real engine, and what swarm_stack says",
+        ("cause", "node", "exit code", "evidence"),
+    ),
 }

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import time
 import typing as t
+from pathlib import Path
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.flowstead.airflow.plugins.plugin_utils import inherited as _inherited  # noqa: F401
+from ansible_collections.flowstead.airflow.plugins.plugin_utils.compose_file import ComposeFileError, read
 
 display = Display()
 
@@ -30,6 +33,10 @@ class ActionModule(ActionBase):
         """Run the module until it is done."""
         super().run(tmp, task_vars)
         arguments = {key: value for key, value in self._task.args.items() if not key.startswith("_")}
+        if arguments.get("compose_file"):
+            problem = self._read_compose_file(arguments)
+            if problem:
+                return {"failed": True, "changed": False, "msg": problem}
         began = shown = time.monotonic()
         last = ""
         resume: str | None = None
@@ -54,3 +61,16 @@ class ActionModule(ActionBase):
                 shown = now
             if resume is None:
                 return result
+
+    def _read_compose_file(self, arguments: dict[str, t.Any]) -> str:
+        """Put what the file holds into ``definition``; returns what is wrong, or nothing."""
+        name, variables = arguments.pop("compose_file"), arguments.pop("compose_variables", None) or {}
+        if arguments.get("definition"):
+            return "Give either definition or compose_file, not both."
+        if not isinstance(variables, dict):
+            return "compose_variables is no mapping. Write name: value pairs."
+        try:
+            arguments["definition"] = read(Path(self._find_needle("files", name)), variables)
+        except (AnsibleError, ComposeFileError) as error:
+            return str(error)
+        return ""

@@ -33,10 +33,12 @@ options:
     default: present
   definition:
     description:
-      - The stack as a mapping in Compose style. Required with O(state=present).
+      - The stack as a mapping in Compose style. This or O(compose_file) is required with O(state=present).
       - Unknown keys are refused, and every problem is reported at once.
       - The content of a secret stands under C(secrets.<name>.data). It is never shown.
-      - The command and the entrypoint are lists. Ports and volumes are in their long form.
+      - Short forms of the Compose specification are understood, such as V(80:8080) for a port, V(data:/data) for a
+        mount, a list of V(NAME=value) for the environment, and a command in one line. C(version) and C(x-) keys are
+        ignored.
     type: dict
     suboptions:
       services:
@@ -54,6 +56,18 @@ options:
       volumes:
         description: Name to volume.
         type: dict
+  compose_file:
+    description:
+      - A Compose file on the controller in the place of O(definition). It is looked for like a file of
+        M(ansible.builtin.copy), and files that it names (C(env_file), C(secrets.<name>.file)) beside it.
+      - Secrets with C(file) or C(environment) are stored with their content, as O(definition) does with C(data).
+    type: path
+  compose_variables:
+    description:
+      - What C(${NAME}) in O(compose_file) stands for, with C(:-), C(-), C(:+), C(+), C(:?) and C(?) as in Compose.
+      - The environment of the controller is not asked, so that a deployment does not depend on who started it.
+    type: dict
+    default: {}
   object_key:
     description:
       - Key of the hash in the names of secrets and configs. Required when one of them carries data.
@@ -103,6 +117,13 @@ options:
     description: Whether services that this run has changed go back to what they were when one fails. Jobs never do.
     type: bool
     default: true
+  recreate:
+    description:
+      - Whether to take away and make anew what Swarm cannot change, which are the options of a network and the mode of
+        a service. The services concerned, and all that use such a network, are down meanwhile.
+      - Without it, such a difference is a problem that is named before anything is written.
+    type: bool
+    default: false
   docker_socket:
     description: Path of the Docker Engine's socket.
     type: path
@@ -174,6 +195,14 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
+- name: Deploy a Compose file as it is
+  flowstead.airflow.swarm_stack:
+    name: shop
+    object_key: "{{ shop_object_key }}"
+    compose_file: shop/compose.yml
+    compose_variables:
+      TAG: 1.4.0
+
 - name: Remove the stack
   flowstead.airflow.swarm_stack:
     name: shop
@@ -194,7 +223,7 @@ actions:
       description: Name of the service in the definition, or name of the object in the swarm.
       type: str
     action:
-      description: One of create, update, run again, remove.
+      description: One of create, update, run again, recreate, remove.
       type: str
     reason:
       description: Why.
@@ -225,7 +254,7 @@ failures:
     cause:
       description:
         - One of image_pull, registry_auth, unschedulable, port_conflict, unhealthy, oom, crash_loop, missing_secret,
-          missing_mount, bad_command, rolled_back, moved, refused, timeout.
+          missing_mount, bad_command, address_exhaustion, rolled_back, moved, refused, timeout.
       type: str
     node:
       description: Host name of the node.
@@ -238,6 +267,10 @@ failures:
       type: str
     log:
       description: The last log lines.
+      type: list
+      elements: str
+    sums:
+      description: What it asks for and what each node or network has left, when that is why it does not run.
       type: list
       elements: str
     advice:
@@ -260,7 +293,8 @@ api_seconds:
 import typing as t
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.absent import Remover
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.definition import check_shape
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.compose import long_form
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.definition import check_shape, sound_part
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose import describe
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import (
     Engine,
@@ -269,7 +303,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.live import NotASwarmManager
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.module import StackModule
-from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.preparing import Impossible, problems_beside
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.relations import check_relations
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.runner import Runner
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.schema import Problem
@@ -280,6 +314,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "definition": {"type": "dict"},
+    # The action plugin reads the file and hands it over as a definition.
+    "compose_file": {"type": "path"},
+    "compose_variables": {"type": "dict", "default": {}, "no_log": False},
     "object_key": {"type": "str", "no_log": True},
     "resolve_image": {"type": "str", "choices": ["never", "changed", "always"], "default": "changed"},
     # Declaring this no_log would mask user names, and with them every word that contains one; the passwords are
@@ -292,6 +329,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "task_failures": {"type": "int", "default": 3},
     "pending_timeout": {"type": "int", "default": 60},
     "rollback": {"type": "bool", "default": True},
+    "recreate": {"type": "bool", "default": False},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
     "_slice": {"type": "float"},
     "_resume": {"type": "str", "no_log": False},
@@ -308,13 +346,14 @@ def problems_of(params: t.Mapping[str, t.Any]) -> list[Problem]:
     if params["state"] == "absent":
         return problems
     if params["definition"] is None:
-        return [*problems, Problem("definition", "is missing", "give it, or state: absent")]
+        return [*problems, Problem("definition", "is missing", "give it, or compose_file, or state: absent")]
     shape = check_shape(params["definition"])
     for registry, login in params["registry_auth"].items():
         if not isinstance(login, dict) or not {"username", "password"} <= login.keys():
             shape.append(Problem(f"registry_auth.{registry}", "is not complete", "give username and password"))
     # Relations make sense only between parts that have their right shape.
-    return problems + (shape or check_relations(params["name"], params["definition"], bool(params["object_key"])))
+    sound = sound_part(params["definition"], shape) if shape else params["definition"]
+    return problems + shape + check_relations(params["name"], sound, bool(params["object_key"]))
 
 
 def explain(name: str, problems: t.Sequence[Problem]) -> str:
@@ -328,13 +367,8 @@ def main() -> None:
     """Entry point."""
     module = StackModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params: dict[str, t.Any] = module.params
-    state = None
-    if params["_resume"]:
-        state = State.unpack(params["_resume"])
-    else:
-        problems = problems_of(params)
-        if problems:
-            module.fail_json(msg=explain(params["name"], problems), problems=[str(item) for item in problems])
+    params["definition"] = long_form(params["definition"])
+    state = State.unpack(params["_resume"]) if params["_resume"] else None
     options = Options(
         name=params["name"],
         definition=params["definition"] or {},
@@ -347,9 +381,15 @@ def main() -> None:
         timeout=params["timeout"],
         limits=Limits(params["task_failures"], params["pending_timeout"]),
         rollback=params["rollback"],
+        recreate=params["recreate"],
         check=module.check_mode,
     )
     engine = Engine(params["docker_socket"])
+    problems = [] if state else problems_of(params)
+    if problems:
+        sound = options._replace(definition=sound_part(options.definition, problems), check=False)
+        problems += problems_beside(Runner(engine, sound), problems)
+        module.fail_json(msg=explain(params["name"], problems), problems=[str(item) for item in problems])
     runner = (Remover if params["state"] == "absent" else Runner)(engine, options, state)
     try:
         step = runner.run(None if module.check_mode else params["_slice"])

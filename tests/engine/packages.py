@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("docker.io", "containerd", "runc", "iptables", "busybox-static")
+#: Debian 13 has the docker program in a package of its own; before, docker.io holds it.
+CLI = "docker-cli"
 SETTINGS = Path("/etc/docker")
 
 
@@ -28,9 +30,10 @@ def engine_packages() -> Iterator[None]:
         yield
         return
     had_settings = SETTINGS.exists()
-    missing = [name for name in PACKAGES if not _installed(name)]
-    print(f"Installing for these tests: {', '.join(missing)}", flush=True)
     _apt("update", "--quiet")
+    wanted = [*PACKAGES, *([CLI] if _known(CLI) else [])]
+    missing = [name for name in wanted if not _installed(name)]
+    print(f"Installing for these tests: {', '.join(missing)}", flush=True)
     _apt("install", "--yes", "--no-install-recommends", *missing)
     try:
         yield
@@ -45,6 +48,11 @@ def _installed(package: str) -> bool:
         ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
     )
     return asked.stdout == "installed"
+
+
+def _known(package: str) -> bool:
+    asked = subprocess.run(["apt-cache", "show", package], capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 def _apt(*arguments: str) -> None:

@@ -162,6 +162,10 @@ class PrivateEngine:
 
     def stop(self) -> None:
         """End it and all it has started, and release what it has mounted."""
+        if self.process.poll():
+            lines = self.log.read_text(errors="replace").splitlines()
+            cause = next((number for number, line in enumerate(lines) if line.startswith(("panic:", "fatal"))), -40)
+            print("\n".join([f"dockerd ended by itself with {self.process.returncode}:", *lines[cause:][:40]]))
         if self.process.poll() is None:
             with contextlib.suppress(EngineUnreachable, EngineError):
                 Engine(self.socket).post("/swarm/leave", query={"force": "true"})

@@ -23,7 +23,7 @@ def remove_leftovers(runner: Runner) -> bool:
     plan = planning.make_plan(runner.stack, runner.live, True, runner.options.keep_objects)
     own = runner.live.own_services()
     networks = runner.live.own_networks()
-    held = _held_networks(runner) if any(action.kind == "network" for action in plan.removals) else set()
+    held = held_networks(runner) if any(action.kind == "network" for action in plan.removals) else set()
     done = True
     for action in plan.removals:
         if action.kind == "service":
@@ -43,7 +43,7 @@ def remove_leftovers(runner: Runner) -> bool:
     return done
 
 
-def _held_networks(runner: Runner) -> set[str]:
+def held_networks(runner: Runner) -> set[str]:
     """IDs of networks that tasks of this stack still hold, those of removed services included."""
     query = {"filters": {"label": [f"{STACK_LABEL}={runner.stack.name}"]}}
     return {

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from . import refused
 from . import schema as s
 from .schema import Problem
 
@@ -230,7 +231,7 @@ _volume = s.record(
     nothing=True,
 )
 DEFINITION: dict[str, s.Checker] = {
-    "services": s.map_of(s.record(SERVICE, required=["image"]), _NAME, _NAME_HINT),
+    "services": s.map_of(s.record(SERVICE, required=["image"], refused=refused.SERVICE), _NAME, _NAME_HINT),
     "networks": s.map_of(_network, _OBJECT_NAME, _OBJECT_HINT),
     "secrets": s.map_of(_object, _OBJECT_NAME, _OBJECT_HINT),
     "configs": s.map_of(_object, _OBJECT_NAME, _OBJECT_HINT),
@@ -241,5 +242,38 @@ DEFINITION: dict[str, s.Checker] = {
 def check_shape(definition: t.Any) -> list[Problem]:
     """Everything that is wrong with the keys and values of a definition, in its own order."""
     problems: list[Problem] = []
-    s.record(DEFINITION, required=["services"])("", definition, problems)
+    s.record(DEFINITION, required=["services"], refused=refused.DEFINITION)("", definition, problems)
     return problems
+
+
+def part_of(problem: Problem) -> tuple[str, ...]:
+    """The entry that a problem is about, such as ``("services", "web")``."""
+    return tuple(problem.path.replace("[", ".").split(".")[:2])
+
+
+def sound_part(definition: t.Any, problems: t.Sequence[Problem]) -> dict[str, t.Any]:
+    """What of a definition is worth a further look when some of it is wrong.
+
+    Wrong services are left out. Other wrong entries stay as names, so that references to them are not called wrong.
+    """
+    wrong = {part_of(problem) for problem in problems}
+    result: dict[str, t.Any] = {}
+    for section, entries in (definition if isinstance(definition, t.Mapping) else {}).items():
+        if section not in DEFINITION or not isinstance(entries, t.Mapping):
+            continue
+        stand_in: dict[str, t.Any] = {"external": True}
+        result[section] = {
+            name: stand_in if (section, str(name)) in wrong else entry
+            for name, entry in entries.items()
+            if section != "services" or (section, str(name)) not in wrong
+        }
+    left_out = set(definition.get("services") or {}) - set(result.get("services", {})) if result else set()
+    for name, service in result.get("services", {}).items():
+        needs = service.get("depends_on")
+        if left_out and isinstance(needs, t.Mapping):
+            needs = {need: entry for need, entry in needs.items() if need not in left_out}
+        elif left_out and needs:
+            needs = [need for need in needs if need not in left_out]
+        if needs != service.get("depends_on"):
+            result["services"][name] = {**service, "depends_on": needs}
+    return result

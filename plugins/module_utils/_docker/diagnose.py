@@ -12,7 +12,9 @@ import re
 import typing as t
 from urllib.parse import quote, unquote, urlsplit
 
+from . import capacity
 from .engine import Engine, EngineError, EngineUnreachable
+from .images import auth_header
 from .streams import demultiplex
 from .waiting import Verdict
 
@@ -28,8 +30,8 @@ ADVICE = {
     "registry_auth": "The registry refused the login. Give registry_auth for it, and check that the account may pull.",
     "unschedulable": "No node may or can run it. Compare its constraints and reservations with the nodes "
     "(docker node ls; docker node inspect), then change one of them.",
-    "port_conflict": "Something else holds the port on that node. Find it (ss -ltnp) and stop it, or publish another "
-    "port.",
+    "port_conflict": "Something else holds the port. Find it (docker service ls; ss -ltnp on the node) and stop it, or "
+    "publish another port.",
     "unhealthy": "The process runs, and its health check says no. Read the check's output and the log lines; "
     "if it only needs longer to start, raise healthcheck.start_period.",
     "oom": "It needs more memory than it may use. Raise deploy.resources.limits.memory, or give it less to do.",
@@ -38,6 +40,8 @@ ADVICE = {
     "missing_mount": "A directory that it mounts does not exist on that node. Create it there, or correct the path.",
     "bad_command": "The command is not in the image, or may not be executed. Check command and entrypoint.",
     "rolled_back": "Swarm went back to the old version because new tasks failed. The log lines are of the new version.",
+    "address_exhaustion": "Its network has no address left. Give the network a larger subnet under another name "
+    "(networks.<name>.ipam), or attach fewer services and replicas to it.",
     "timeout": "It was still on its way when the time ran out. If it only needs longer, raise timeout.",
     "moved": "Somebody else changed this service during this run. Find out who, and run again.",
     "refused": "Docker refused the request. Its message says which part of the service it does not take.",
@@ -49,7 +53,11 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         r"no such image|manifest unknown|manifest for .* not found|pull access|pulling image|repository .* not found",
         "image_pull",
     ),
-    (r"host-mode port already in use|port is already allocated|address already in use", "port_conflict"),
+    (
+        r"host-mode port already in use|port is already allocated|address already in use|port '\d+' is already in use",
+        "port_conflict",
+    ),
+    (r"no available (ipv4 )?addresses|could not find an available.*(ip|address)", "address_exhaustion"),
     (r"no suitable node|insufficient resources|unsupported platform", "unschedulable"),
     (r"unhealthy container", "unhealthy"),
     (r"(secret|config).*(not found|no such)|unable to get (secret|config)", "missing_secret"),
@@ -126,11 +134,13 @@ def diagnose(
     mask: t.Callable[[str], str],
     old_failures: t.Collection[str] = (),
     log: bool = True,
+    auth: t.Mapping[str, t.Mapping[str, str]] | None = None,
 ) -> dict[str, t.Any]:
     """Everything that can be found out about a service that failed, as one entry of ``failures``.
 
     Args:
         log: whether the last log lines are part of it.
+        auth: registry -> login, with which an image that no node could pull is asked for again; None asks nobody.
     """
     hosts = {node["ID"]: (node.get("Description") or {}).get("Hostname", node["ID"]) for node in nodes}
     tasks = _ask(lambda: engine.get("/tasks", {"filters": {"service": [service["ID"]]}})) or []
@@ -147,8 +157,13 @@ def diagnose(
     state = _container_state(engine, container.get("ContainerID", ""))
     cause = verdict.cause
     if cause != "moved":
-        cause = classify(error, exit_code or None, bool(state.get("OOMKilled")), verdict.cause or "timeout")
-    message = "; ".join(dict.fromkeys(part for part in (error, verdict.text) if part))
+        cause = classify(
+            error or verdict.text, exit_code or None, bool(state.get("OOMKilled")), verdict.cause or "timeout"
+        )
+    answer = _refusal(engine, service, auth) if cause == "image_pull" and auth is not None else ""
+    if answer:
+        cause = "registry_auth"
+    message = "; ".join(dict.fromkeys(part for part in (error, verdict.text, answer) if part))
     probe = _probe(state)
     if probe and cause in ("unhealthy", "timeout"):
         message += f"; the health check says: {probe}"
@@ -160,33 +175,30 @@ def diagnose(
         "exit_code": exit_code,
         "message": mask(message),
         "log": [mask(line) for line in _log(engine, service, task)] if log else [],
+        "sums": _sums(engine, service, nodes, cause),
         "advice": ADVICE.get(cause, ""),
     }
 
 
 def refused(name: str, message: str) -> dict[str, t.Any]:
     """The entry for a service that Docker would not even write."""
-    return {
-        "service": name,
-        "cause": "refused",
-        "node": "",
-        "exit_code": None,
-        "message": message,
-        "log": [],
-        "advice": ADVICE["refused"],
-    }
+    return _without_task(name, classify(message, None, False, "refused"), message)
 
 
 def missing(name: str, verdict: Verdict) -> dict[str, t.Any]:
     """The entry for a service that is not there."""
-    cause = verdict.cause or "timeout"
+    return _without_task(name, verdict.cause or "timeout", verdict.text)
+
+
+def _without_task(name: str, cause: str, message: str) -> dict[str, t.Any]:
     return {
         "service": name,
         "cause": cause,
         "node": "",
         "exit_code": None,
-        "message": verdict.text,
+        "message": message,
         "log": [],
+        "sums": [],
         "advice": ADVICE.get(cause, ""),
     }
 
@@ -203,6 +215,7 @@ def describe(failure: t.Mapping[str, t.Any]) -> str:
     exit_code = str(failure["exit_code"] or "")
     code = f" (exit code {exit_code})" if exit_code and exit_code not in failure["message"] else ""
     lines = [f"{failure['service']}: {failure['cause']}{where}: {failure['message']}{code}"]
+    lines += [f"  - {line}" for line in failure.get("sums", [])]
     lines += [f"  | {line}" for line in failure["log"]]
     if failure["advice"]:
         lines.append(f"  What to do: {failure['advice']}")
@@ -215,6 +228,35 @@ def _ask(question: t.Callable[[], t.Any]) -> t.Any:
         return question()
     except (EngineError, EngineUnreachable):
         return None
+
+
+def _sums(
+    engine: Engine, service: t.Mapping[str, t.Any], nodes: t.Sequence[t.Mapping[str, t.Any]], cause: str
+) -> list[str]:
+    if cause not in ("unschedulable", "address_exhaustion"):
+        return []
+    tasks = _ask(lambda: engine.get("/tasks")) or []
+    if cause == "unschedulable":
+        return capacity.scheduling(service, nodes, tasks)
+    services = _ask(lambda: engine.get("/services")) or []
+    networks = _ask(lambda: engine.get("/networks")) or []
+    return capacity.addresses(service, services, networks, tasks)
+
+
+def _refusal(engine: Engine, service: t.Mapping[str, t.Any], auth: t.Mapping[str, t.Mapping[str, str]]) -> str:
+    """What the registry says to this login, when it refuses it: a node tells only that it has no such image."""
+    image = service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].partition("@")[0]
+    asking = Engine(engine.socket_path, LOG_SECONDS)
+    try:
+        asking.get(f"/distribution/{image}/json", headers=auth_header(image, auth))
+    except EngineError as error:
+        refused_login = error.status in (401, 403) or classify(error.message, None, False, "") == "registry_auth"
+        return f"the registry says: {error.message}" if refused_login else ""
+    except EngineUnreachable:
+        return ""
+    finally:
+        asking.close()
+    return ""
 
 
 def _container_state(engine: Engine, container: str) -> dict[str, t.Any]:

@@ -8,10 +8,18 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .relations import is_job
 from .schema import truth
+
+#: Names of services that work on something which takes its time.
+_WORKER = re.compile(r"(?:^|[^a-z])(?:workers?|celery|consumers?)(?:$|[^a-z])", re.IGNORECASE)
+#: Images of servers whose clients keep connections open, and idle (moby issue 31208).
+_IDLE = re.compile(
+    r"(?:postgres(?:ql)?|pgbouncer|mysql|mariadb|percona.*|redis|valkey|rabbitmq|mongo(?:db)?|memcached)", re.IGNORECASE
+)
 
 
 def hints(name: str, service: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any], nodes: int) -> list[str]:
@@ -32,6 +40,15 @@ def hints(name: str, service: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.A
     image = service["image"].partition("@")[0].rpartition("/")[2]
     if "@" not in service["image"] and (":" not in image or image.endswith(":latest")):
         found.append(f"image {service['image']} has no fixed tag, so nobody can say later what ran")
+    if not checked and service.get("ports") and not is_job(service):
+        found.append("it publishes a port and has no healthcheck, so work is sent to it as soon as its process exists")
+    if _WORKER.search(name) and not is_job(service) and "stop_grace_period" not in service:
+        found.append("stop_grace_period is not set: Swarm kills it 10 s after asking it to stop, whatever it works on")
+    if _IDLE.fullmatch(image.partition(":")[0]) and deploy.get("endpoint_mode", "vip") == "vip":
+        found.append(
+            "clients reach it by a virtual IP, which forgets a connection that is idle for 15 minutes; "
+            "use endpoint_mode: dnsrr, or TCP keepalives below 900 s in its clients"
+        )
     mounts = [mount for mount in service.get("volumes") or [] if mount["type"] == "volume" and mount.get("source")]
     if nodes > 1 and not deploy.get("placement", {}).get("constraints") and not is_job(service):
         found += [

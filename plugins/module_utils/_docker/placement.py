@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from .compile import Stack
+from .objects import STACK_LABEL
 from .schema import Problem
 
 Node = t.Mapping[str, t.Any]
@@ -35,6 +36,7 @@ def check_placement(stack: Stack, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> l
         ]
     for service in stack.services.values():
         template = service.spec["TaskTemplate"]
+        problems += _ambiguous(service.name, template, nodes)
         left, reason = narrow((template.get("Placement") or {}).get("Constraints") or [], ready)
         if reason:
             problems.append(
@@ -70,6 +72,52 @@ def narrow(constraints: t.Sequence[str], nodes: t.Sequence[Node]) -> tuple[list[
     return left, ""
 
 
+def _ambiguous(name: str, template: t.Mapping[str, t.Any], nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
+    """Constraints on a host name that several nodes have: a dead node and its successor, or two clones."""
+    problems = []
+    for constraint in (template.get("Placement") or {}).get("Constraints") or []:
+        match = CONSTRAINT.match(constraint)
+        if match is None or match.group(1).lower() != "node.hostname":
+            continue
+        wanted = match.group(3)
+        same = [node for node in nodes if node["Description"].get("Hostname", "").lower() == wanted.lower()]
+        if len(same) > 1:
+            which = ", ".join(f"{node['ID']} ({(node.get('Status') or {}).get('State')})" for node in same)
+            problems.append(
+                Problem(
+                    f"services.{name}.deploy.placement.constraints",
+                    f"{constraint!r} is ambiguous: {len(same)} nodes are called {wanted}: {which}",
+                    "use node.id or a label, or remove the node that is gone (docker node rm)",
+                )
+            )
+    return problems
+
+
+def check_ports(stack: Stack, services: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
+    """Ports of the mesh that a service of another stack publishes already; Swarm would refuse the service."""
+    own = {service.full_name for service in stack.services.values()}
+    taken = {
+        (port.get("PublishedPort"), port.get("Protocol", "tcp")): item["Spec"]["Name"]
+        for item in services
+        if item["Spec"]["Name"] not in own and (item["Spec"].get("Labels") or {}).get(STACK_LABEL) != stack.name
+        for port in (item["Spec"].get("EndpointSpec") or {}).get("Ports") or []
+        if port.get("PublishMode", "ingress") == "ingress" and port.get("PublishedPort")
+    }
+    problems = []
+    for service in stack.services.values():
+        for port in (service.spec.get("EndpointSpec") or {}).get("Ports") or []:
+            key = (port.get("PublishedPort"), port.get("Protocol", "tcp"))
+            if port.get("PublishMode", "ingress") == "ingress" and key in taken:
+                problems.append(
+                    Problem(
+                        f"services.{service.name}.ports",
+                        f"port {key[0]}/{key[1]} is already published by the service {taken[key]}",
+                        "publish another port, or change that service first",
+                    )
+                )
+    return problems
+
+
 def _resources(name: str, template: t.Mapping[str, t.Any], nodes: t.Sequence[t.Mapping[str, t.Any]]) -> list[Problem]:
     asked = (template.get("Resources") or {}).get("Reservations") or {}
     problems = []
@@ -99,6 +147,12 @@ def meets(node: t.Mapping[str, t.Any], constraint: str) -> bool:
     return (found.lower() == wanted.lower()) == (operator == "==")
 
 
+def understood(node: t.Mapping[str, t.Any], constraint: str) -> bool:
+    """Whether :func:`meets` can tell."""
+    match = CONSTRAINT.match(constraint)
+    return match is not None and _value(node, match.group(1)) is not None
+
+
 def _value(node: t.Mapping[str, t.Any], key: str) -> str | None:
     spec, description = node["Spec"], node["Description"]
     lowered = key.lower()
@@ -111,6 +165,7 @@ def _value(node: t.Mapping[str, t.Any], key: str) -> str | None:
         "node.hostname": description.get("Hostname", ""),
         "node.role": spec.get("Role", ""),
         "node.platform.os": (description.get("Platform") or {}).get("OS", ""),
+        "node.platform.arch": (description.get("Platform") or {}).get("Architecture", ""),
     }
     return known.get(lowered)
 

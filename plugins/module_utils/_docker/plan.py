@@ -17,7 +17,7 @@ from .objects import JOB_LABEL, STACK_LABEL, collectable
 from .schema import Problem
 from .service_spec import Spec
 
-CREATE, UPDATE, REMOVE, RUN_AGAIN = "create", "update", "remove", "run again"
+CREATE, UPDATE, REMOVE, RUN_AGAIN, RECREATE = "create", "update", "remove", "run again", "recreate"
 
 
 class Action(t.NamedTuple):
@@ -49,15 +49,24 @@ class Plan(t.NamedTuple):
         return [*self.creates, *self.services, *self.removals, *self.garbage]
 
 
-def make_plan(stack: Stack, live: Live, prune: bool, keep_objects: int) -> Plan:
-    """Compare a wanted stack with the live swarm."""
+def make_plan(stack: Stack, live: Live, prune: bool, keep_objects: int, recreate: bool = False) -> Plan:
+    """Compare a wanted stack with the live swarm.
+
+    With ``recreate``, what Swarm cannot change is planned to be made anew; without, it is a problem.
+    """
     problems: list[Problem] = []
     creates: list[Action] = []
     for network in stack.networks.values():
-        creates += _network(network, live, problems)
+        creates += _network(network, live, problems, recreate)
     creates += _objects(stack, live, problems)
     own = live.own_services()
     taken = {item["Spec"]["Name"]: item for item in live.services}
+    anew = {
+        name: action.name
+        for action in creates
+        if action.action == RECREATE
+        for name in _users(stack, live, action.name)
+    }
     services = []
     for service in in_order(stack.services.values()):
         found = own.get(service.full_name)
@@ -70,7 +79,15 @@ def make_plan(stack: Stack, live: Live, prune: bool, keep_objects: int) -> Plan:
                 )
             )
             continue
-        action = plan_service(service, found, live, problems)
+        impossible: list[Problem] = []
+        action = plan_service(service, found, live, impossible)
+        reasons = [f"its network {anew[service.name]} is made anew"] if service.name in anew else []
+        if recreate:
+            reasons = [problem.what for problem in impossible] or reasons
+        else:
+            problems += impossible
+        if reasons and found is not None:
+            action = _anew(service, found, live, reasons[0])
         if action is not None:
             services.append(action)
     removals = _removals(stack, live) if prune else []
@@ -98,7 +115,7 @@ def plan_service(
             Problem(
                 f"services.{service.name}.deploy.mode",
                 f"Swarm cannot turn {old_mode} into {new_mode}",
-                f"remove the service first: docker service rm {service.full_name}",
+                f"allow it with recreate: true, or remove the service first: docker service rm {service.full_name}",
             )
         )
     tasks = live.tasks_of(found["ID"])
@@ -118,6 +135,28 @@ def plan_service(
     return Action(kind, service.name, UPDATE, f"changed: {reason}", compare.dump(before), compare.dump(after))
 
 
+def _anew(service: Service, found: dict[str, t.Any], live: Live, reason: str) -> Action:
+    names = live.network_names()
+    texts = [compare.dump(compare.canonical(spec, names)) for spec in (found["Spec"], service.spec)]
+    return Action("job" if service.job else "service", service.name, RECREATE, reason, *texts)
+
+
+def targets_of(service: t.Mapping[str, t.Any]) -> set[str]:
+    """IDs (or names) of the networks that a live service is attached to."""
+    return {entry["Target"] for entry in service["Spec"]["TaskTemplate"].get("Networks") or []}
+
+
+def _users(stack: Stack, live: Live, network: str) -> list[str]:
+    """Services of the stack that are attached to a network now."""
+    identifiers = {network, *(item["Id"] for item in live.networks if item["Name"] == network)}
+    own = live.own_services()
+    return [
+        service.name
+        for service in stack.services.values()
+        if service.full_name in own and targets_of(own[service.full_name]) & identifiers
+    ]
+
+
 def carried_over(service: Service, found: dict[str, t.Any]) -> Spec:
     """The wanted spec with what must survive an update: the count of forced updates."""
     spec = {**service.spec, "TaskTemplate": {**service.spec["TaskTemplate"]}}
@@ -127,7 +166,7 @@ def carried_over(service: Service, found: dict[str, t.Any]) -> Spec:
     return spec
 
 
-def _network(network: Network, live: Live, problems: list[Problem]) -> list[Action]:
+def _network(network: Network, live: Live, problems: list[Problem], recreate: bool) -> list[Action]:
     found = [item for item in live.networks if item["Name"] == network.full_name]
     path = f"networks.{network.name}"
     if network.spec is None:
@@ -147,12 +186,18 @@ def _network(network: Network, live: Live, problems: list[Problem]) -> list[Acti
     if not found:
         return [Action("network", network.full_name, CREATE, "it does not exist", "", compare.dump(network.spec))]
     differing = _network_differences(network.spec, found[0])
+    if differing and recreate and found[0].get("Labels", {}).get(STACK_LABEL) == network.spec["Labels"][STACK_LABEL]:
+        reason = f"changed: {', '.join(differing)}"
+        before = {key: found[0].get(key) for key in network.spec}
+        return [
+            Action("network", network.full_name, RECREATE, reason, compare.dump(before), compare.dump(network.spec))
+        ]
     if differing:
         problems.append(
             Problem(
                 path,
                 f"{network.full_name} exists with another {', '.join(differing)}, and Swarm cannot change a network",
-                "give it another name, or remove the stack and the network first",
+                "allow it with recreate: true (its services are down meanwhile), or give the network another name",
             )
         )
     return []

@@ -11,10 +11,11 @@ from __future__ import annotations
 import typing as t
 
 from . import compile as compiling
-from . import images, lint, placement, report, waiting
+from . import images, lint, placement, recreating, report, waiting
 from . import live as living
 from . import plan as planning
-from .engine import EngineUnreachable
+from .definition import part_of
+from .engine import EngineError, EngineUnreachable
 from .live import Live, NotASwarmManager
 from .objects import PATHS
 from .schema import Problem
@@ -52,15 +53,8 @@ def read_first(runner: Runner) -> None:
         runner.live = Live(runner.options.name)
 
 
-def start(runner: Runner) -> dict[str, t.Any] | None:
-    """Choose images, plan, and write what services need.
-
-    Returns:
-        The result when that is all (check mode), else None.
-
-    Raises:
-        Impossible: with everything that forbids the plan; nothing has been written.
-    """
+def plan_all(runner: Runner) -> tuple[planning.Plan, list[Problem]]:
+    """Choose images and plan: what is to be done, and everything that forbids it. Writes nothing."""
     state, options = runner.state, runner.options
     own = runner.live.own_services()
     chosen = images.choose(
@@ -83,8 +77,41 @@ def start(runner: Runner) -> dict[str, t.Any] | None:
         state.notes += [str(problem) for problem in problems]
         problems = []
     runner.compile()
-    plan = planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects)
-    problems = [*problems, *plan.problems, *placement.check_placement(runner.stack, runner.live.nodes)]
+    plan = planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects, options.recreate)
+    problems += plan.problems
+    problems += placement.check_placement(runner.stack, runner.live.nodes)
+    problems += placement.check_ports(runner.stack, runner.live.services)
+    return plan, problems
+
+
+def problems_beside(runner: Runner, known: t.Sequence[Problem]) -> list[Problem]:
+    """What the swarm says against the sound part of a definition, the problems of which are ``known``.
+
+    Nothing when it cannot be asked: there is enough to put right already.
+    """
+    wrong = {part_of(problem) for problem in known}
+    if any(len(part) < 2 and part != ("object_key",) for part in wrong):
+        return []  # a name, a circle of services: what concerns all of it
+    try:
+        read_first(runner)
+        found = plan_all(runner)[1]
+    except (EngineUnreachable, EngineError, NotASwarmManager):
+        return []
+    return [problem for problem in found if part_of(problem) not in wrong]
+
+
+def start(runner: Runner) -> dict[str, t.Any] | None:
+    """Choose images, plan, and write what services need.
+
+    Returns:
+        The result when that is all (check mode), else None.
+
+    Raises:
+        Impossible: with everything that forbids the plan; nothing has been written.
+    """
+    state, options = runner.state, runner.options
+    own = runner.live.own_services()
+    plan, problems = plan_all(runner)
     if problems:
         raise Impossible(problems)
     definition = options.definition
@@ -100,9 +127,21 @@ def start(runner: Runner) -> dict[str, t.Any] | None:
         if found is not None:
             failed = waiting.failed_before(found, runner.live.tasks_of(found["ID"]))
             state.memory[wanted.name] = Memory(old_failures=failed)
-    for action in plan.creates:
-        _create(runner, action)
+    if recreating.begin(runner, plan):
+        state.phase = "recreate"
+    else:
+        create_all(runner)
     return None
+
+
+def create_all(runner: Runner) -> None:
+    """Write networks, secrets and configs that are not there."""
+    options = runner.options
+    for action in planning.make_plan(runner.stack, runner.live, options.prune, options.keep_objects).creates:
+        anew = runner.state.old_networks.get(action.name) if action.kind == "network" else None
+        _create(runner, action._replace(**anew["action"]) if anew else action)
+        if anew:
+            runner.state.new_networks.append(action.name)
 
 
 def _create(runner: Runner, action: planning.Action) -> None:

@@ -48,6 +48,8 @@ def redacted_params(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     environment = result.get("environment")
     if environment:
         result["environment"] = dict.fromkeys(environment, HIDDEN) if isinstance(environment, dict) else HIDDEN
+    if result.get("compose_variables"):
+        result["compose_variables"] = HIDDEN
     for key in ("_resume", "_slice"):
         result.pop(key, None)
     return result

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import compare, waiting
+from . import compare, recreating, waiting
 from .engine import EngineError
 from .waiting import CONVERGED, Memory
 
@@ -26,6 +26,14 @@ TRIES = 3
 
 def begin_rollback(runner: Runner) -> None:
     """Write the old specs; remove services that this run created."""
+    # What was taken away to be made anew, and is not there yet, comes back first.
+    runner.state.touched.update(runner.state.removed)
+    runner.state.removed = {}
+    if runner.state.old_networks:
+        try:
+            recreating.restore_networks(runner)
+        except EngineError as error:
+            runner.state.notes.append(f"a network could not be rolled back: {error.message}")
     for name in reversed(list(runner.state.touched)):
         if runner.stack.services[name].job:
             continue
@@ -37,6 +45,7 @@ def begin_rollback(runner: Runner) -> None:
 
 
 def _restore(runner: Runner, full_name: str, name: str, before: dict[str, t.Any] | None) -> None:
+    before = recreating.with_targets(before, runner.live.ids()["network"]) if before else before
     for attempt in range(TRIES):
         found = runner.live.own_services().get(full_name)
         if before is None:
@@ -49,6 +58,11 @@ def _restore(runner: Runner, full_name: str, name: str, before: dict[str, t.Any]
             _record(runner, name, "create", "rolled back")
             return
         if compare.same(before, found["Spec"], runner.live.network_names()):
+            return
+        if set(before["Mode"]) != set(found["Spec"]["Mode"]):
+            runner.engine.delete(f"/services/{found['ID']}")
+            runner.engine.post("/services/create", before)
+            _record(runner, name, "recreate", "rolled back to its previous mode")
             return
         try:
             version = {"version": str(found["Version"]["Index"])}

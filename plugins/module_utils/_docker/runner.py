@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from . import compile as compiling
-from . import diagnose, images, preparing, report, waiting
+from . import diagnose, images, preparing, recreating, report, waiting
 from . import live as living
 from . import plan as planning
 from .cleanup import collect_garbage, remove_leftovers
@@ -130,7 +130,20 @@ class Runner:
             return self._roll_back()
         if self.state.phase == "remove":
             return self._tidy()
+        if self.state.phase == "recreate":
+            return self._recreate()
         return self._deploy()
+
+    def _recreate(self) -> Step:
+        if recreating.networks_are_gone(self):
+            preparing.create_all(self)
+            self.state.phase = "deploy"
+            return self._deploy()
+        if self.clock() - self.state.began >= self.options.timeout:
+            text = f"a network is still in use after {self.options.timeout:g} s"
+            self.state.failures += [diagnose.missing(name, Verdict(WAITING, text)) for name in self.state.removed]
+            return self._fail({}, [])
+        return Step([], None)
 
     def _deploy(self) -> Step:
         state = self.state
@@ -256,7 +269,10 @@ class Runner:
             self.engine.post(f"/services/{found['ID']}/update", body, version, headers)
             failed = waiting.failed_before(found, self.live.tasks_of(found["ID"]))
             self.state.memory[name] = Memory(old_failures=failed)
-        self.state.touched[name] = None if found is None else found["Spec"]
+        before = self.state.removed.pop(name, None)
+        self.state.touched[name] = before if found is None else found["Spec"]
+        if name in self.state.recreated:
+            action = action._replace(**self.state.recreated[name])
         self.record(action)
 
     def _fail(self, failed: t.Mapping[str, Verdict], lines: list[str]) -> Step:
@@ -269,13 +285,21 @@ class Runner:
             if found is not None:
                 state.failures.append(
                     diagnose.diagnose(
-                        self.engine, found, verdict, nodes=self.live.nodes, name=name, mask=self.mask, old_failures=old
+                        self.engine,
+                        found,
+                        verdict,
+                        nodes=self.live.nodes,
+                        name=name,
+                        mask=self.mask,
+                        old_failures=old,
+                        auth=self.options.registry_auth,
                     )
                 )
             else:
                 state.failures.append(diagnose.missing(name, verdict))
         lines = [*lines, *(f"{self.stack.name}: {diagnose.headline(failure)}" for failure in state.failures)]
-        if self.options.rollback and any(not self.stack.services[name].job for name in state.touched):
+        changed = [*state.touched, *state.removed]
+        if self.options.rollback and any(not self.stack.services[name].job for name in changed):
             lines.append(f"{self.stack.name}: rolling back")
             state.phase = "rollback"
             state.rollback_began = self.clock()

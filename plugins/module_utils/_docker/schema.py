@@ -160,8 +160,16 @@ def map_of(item: Checker, names: str = "", hint: str = "") -> Checker:
     return check
 
 
-def record(fields: t.Mapping[str, Checker], required: t.Iterable[str] = (), nothing: bool = False) -> Checker:
-    """A mapping with known keys. With ``nothing``, an empty value (None) stands for no keys."""
+def record(
+    fields: t.Mapping[str, Checker],
+    required: t.Iterable[str] = (),
+    nothing: bool = False,
+    refused: t.Mapping[str, str] = {},
+) -> Checker:
+    """A mapping with known keys. With ``nothing``, an empty value (None) stands for no keys.
+
+    ``refused`` are keys that mean something elsewhere, and what to do instead.
+    """
 
     def check(path: str, value: t.Any, problems: list[Problem]) -> None:
         if value is None and nothing:
@@ -173,6 +181,8 @@ def record(fields: t.Mapping[str, Checker], required: t.Iterable[str] = (), noth
         for key, entry in value.items():
             if key in fields:
                 fields[key](f"{prefix}{key}", entry, problems)
+            elif key in refused:
+                problems.append(Problem(f"{prefix}{key}", "Swarm does not honour this key", refused[key]))
             else:
                 problems.append(Problem(f"{prefix}{key}", "unknown key", did_you_mean(key, fields)))
         for key in required:

@@ -30,6 +30,7 @@ class Options(t.NamedTuple):
     timeout: float = 900.0
     limits: Limits = Limits()
     rollback: bool = True
+    recreate: bool = False
     check: bool = False
 
 
@@ -37,7 +38,7 @@ class State:
     """The memory of one run.
 
     Attributes:
-        phase: ``deploy``, ``remove`` or ``rollback``.
+        phase: ``recreate``, ``deploy``, ``remove`` or ``rollback``.
         began: when the run began, in seconds of the monotonic clock (of this host, and of all its processes).
         rollback_began: when rolling back began.
         images: service -> image that was chosen for it.
@@ -45,6 +46,10 @@ class State:
         actions: what has been done, for the result.
         diff: text per object, before and after.
         touched: service -> its spec before this run wrote it (None: it did not exist), in order of writing.
+        recreated: service -> why it is taken away and made anew, and its text for a diff.
+        removed: those of them that are not there yet -> their spec from before, with networks by name.
+        old_networks: network that is made anew -> the request that would make the old one, why, and its text.
+        new_networks: those of them that are there already.
         memory: service -> what the last look at it left behind.
         statuses: service -> text last shown.
         failures: entries of the result.
@@ -62,6 +67,10 @@ class State:
         self.actions: list[dict[str, str]] = []
         self.diff: list[dict[str, str]] = []
         self.touched: dict[str, dict[str, t.Any] | None] = {}
+        self.recreated: dict[str, dict[str, str]] = {}
+        self.removed: dict[str, dict[str, t.Any]] = {}
+        self.old_networks: dict[str, dict[str, t.Any]] = {}
+        self.new_networks: list[str] = []
         self.memory: dict[str, Memory] = {}
         self.statuses: dict[str, str] = {}
         self.failures: list[dict[str, t.Any]] = []

@@ -38,10 +38,15 @@ def frames(stream: bytes) -> t.Iterator[tuple[int, bytes]]:
 
 
 def demultiplex(stream: bytes) -> list[str]:
-    """Lines of all streams in the order in which they were ended; empty ones are left out."""
+    """Lines of both streams in the order in which they were ended; empty ones are left out.
+
+    The engine's own errors are left out, too: a task that never ran has no log.
+    """
     pieces: dict[int, bytes] = {}
     lines: list[bytes] = []
     for channel, content in frames(stream):
+        if channel == ENGINE:
+            continue
         piece = pieces.pop(channel, b"") + content
         whole, newline, rest = piece.rpartition(b"\n")
         if newline:

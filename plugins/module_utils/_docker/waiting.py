@@ -181,7 +181,7 @@ def _failure_of_service(
     elif len(failures) >= look.limits.task_failures and (touched or len(running) != desired):
         found = "crash_loop", f"{len(failures)} tasks have failed"
     elif _pending_too_long(look):
-        found = "unschedulable", _error(_unplaced(tasks))
+        found = _stuck(tasks)
     elif desired and failures and at_rest and all(task["DesiredState"] == "shutdown" for task in tasks):
         found = "crash_loop", "failed, and is not restarted"
     return found
@@ -220,7 +220,8 @@ def _job(service: t.Mapping[str, t.Any], tasks: t.Sequence[t.Mapping[str, t.Any]
     if _job_done(service, current):
         return base._replace(state=CONVERGED, text="job complete", healthy=True, started=True)
     if _pending_too_long(look):
-        return base._replace(state=FAILED, cause="unschedulable", text=_error(_unplaced(current)))
+        cause, text = _stuck(current)
+        return base._replace(state=FAILED, cause=cause, text=text)
     # Desired state "shutdown" is Swarm's word that it has looked at the failure and will not try again.
     given_up = not any(_lives(task) for task in current) and all(task["DesiredState"] == "shutdown" for task in failed)
     if failed and given_up:
@@ -297,16 +298,27 @@ def _lives(task: t.Mapping[str, t.Any]) -> bool:
 
 
 def _unplaced(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Tasks that have no node, or not even an address."""
+    return _without_node(tasks) + [task for task in tasks if task["Status"]["State"] == "new"]
+
+
+def _without_node(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
     return [task for task in tasks if task["Status"]["State"] == "pending" and task["Status"].get("Err")]
 
 
-def _error(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    return str(tasks[0]["Status"].get("Err") or tasks[0]["Status"].get("Message") or "")
+def _stuck(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[str, str]:
+    """Cause and text for tasks that have waited too long for a node or an address."""
+    pending = _without_node(tasks)
+    if pending:
+        return "unschedulable", str(pending[0]["Status"]["Err"])
+    errors = [str(task["Status"]["Err"]) for task in _unplaced(tasks) if task["Status"].get("Err")]
+    # Swarm writes the reason into the leader's own log only (moby issue 43052).
+    return "address_exhaustion", (errors or ["its tasks stay in state new: Swarm finds no address for them"])[0]
 
 
 def _detail(tasks: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    pending = _unplaced(tasks)
+    pending = _without_node(tasks)
     if pending:
-        return f", {_error(pending)}"
+        return f", {pending[0]['Status']['Err']}"
     states = sorted({_BEFORE_RUNNING.get(task["Status"]["State"], "") for task in tasks} - {""})
     return f", {states[0]}" if states else ""

@@ -97,6 +97,34 @@ def test_internal_options_cannot_be_given_from_a_playbook(monkeypatch: pytest.Mo
     assert play.arguments[0]["_slice"] == action.SLICE
 
 
+def test_a_compose_file_is_handed_over_as_a_definition(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text("services: {web: {image: 'x:${TAG}'}}")
+    monkeypatch.setattr(action.ActionModule, "_find_needle", lambda _self, _folder, name: str(tmp_path / name))
+    play = Play(monkeypatch, [{"changed": False}])
+
+    play.run({"name": "shop", "compose_file": "compose.yml", "compose_variables": {"TAG": "1"}})
+
+    assert play.arguments[0]["definition"] == {"services": {"web": {"image": "x:1"}}}
+    assert not {"compose_file", "compose_variables"} & set(play.arguments[0])
+
+
+def test_a_compose_file_that_cannot_be_used_never_reaches_the_module(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "compose.yml").write_text("services: {web: {image: 'x:${TAG}'}}")
+    monkeypatch.setattr(action.ActionModule, "_find_needle", lambda _self, _folder, name: str(tmp_path / name))
+    play = Play(monkeypatch, [])
+
+    missing = play.run({"name": "shop", "compose_file": "compose.yml"})
+    both = play.run({"name": "shop", "compose_file": "compose.yml", "definition": {"services": {}}})
+
+    assert missing["failed"] is True
+    assert "TAG is not in compose_variables" in missing["msg"]
+    assert "not both" in both["msg"]
+    assert play.arguments == []
+
+
 def test_the_most_verbose_playbook_output_shows_no_secret(tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     playbook.write_text(

@@ -625,3 +625,56 @@ def test_absent_is_not_claimed_where_the_swarm_cannot_be_asked(lab: Lab, swarm: 
 
     with pytest.raises(NotASwarmManager):
         lab.remove()
+
+
+def front(**network: t.Any) -> Definition:
+    return {
+        "services": {"web": {"image": "tiny:1", "networks": ["front"]}, "alone": {"image": "tiny:1"}},
+        "networks": {"front": network},
+    }
+
+
+def test_a_network_is_made_anew_only_when_that_is_allowed_and_takes_its_services_with_it(lab: Lab) -> None:
+    lab.result(front())
+    old = next(item for item in lab.fake.networks if item["Name"] == "shop_front")["Id"]
+    with pytest.raises(Impossible, match="another attachable"):
+        lab.deploy(front(attachable=True))
+    assert lab.fake.writes == []
+
+    planned = lab.result(front(attachable=True), recreate=True, check=True)
+    assert lab.fake.writes == []
+    result = lab.result(front(attachable=True), recreate=True)
+
+    assert steps(result) == steps(planned) == ["recreate shop_front", "recreate web"]
+    assert [action["reason"] for action in result["actions"]] == [
+        "changed: attachable",
+        "its network shop_front is made anew",
+    ]
+    new = next(item for item in lab.fake.networks if item["Name"] == "shop_front")
+    assert new["Id"] != old
+    assert lab.fake.by_name("shop_web")["Spec"]["TaskTemplate"]["Networks"][0]["Target"] == new["Id"]
+    assert lab.result(front(attachable=True))["changed"] is False
+
+
+def test_a_service_that_fails_on_its_new_network_gets_its_old_definition_back(lab: Lab) -> None:
+    lab.result(front())
+    changed = front(attachable=True)
+    changed["services"]["web"]["environment"] = {"NEW": "1"}
+    lab.fake.behaviour["web"] = "fails"
+
+    _message, result = lab.failure(changed, recreate=True)
+
+    assert "Env" not in lab.fake.by_name("shop_web")["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert result["actions"][-1]["reason"] == "rolled back to its previous definition"
+
+
+def test_another_mode_is_made_anew_only_when_that_is_allowed(lab: Lab) -> None:
+    lab.result({"services": {"web": {"image": "tiny:1"}}})
+    everywhere = {"services": {"web": {"image": "tiny:1", "deploy": {"mode": "global"}}}}
+
+    with pytest.raises(Impossible, match="recreate: true"):
+        lab.deploy(everywhere)
+    result = lab.result(everywhere, recreate=True)
+
+    assert steps(result) == ["recreate web"]
+    assert "Global" in lab.fake.by_name("shop_web")["Spec"]["Mode"]
