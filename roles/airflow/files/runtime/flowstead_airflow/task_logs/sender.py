@@ -87,12 +87,17 @@ class Sender:
 
         Airflow may have it twice in one chain; that does no harm.
         """
+        if logger is self._rang:
+            return event_dict
         writer = getattr(logger, "_file", None)
         if writer is not None:
             known = self._tracked.get(id(writer))
             if known is None:
                 self._meet(writer)
-            elif not self._ring.is_set():
+            else:
+                # In this order, and the thread the other way round: whoever is noted here has rung since the thread
+                # began to look.
+                self._rang = logger
                 self._ring.set()
         return event_dict
 
@@ -138,6 +143,7 @@ class Sender:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._ring = threading.Event()
+        self._rang: t.Any = None
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
@@ -222,6 +228,7 @@ class Sender:
     def _round(self) -> bool:
         """Send what there is, then wait; False when no file is left."""
         self._ring.clear()
+        self._rang = None
         sent = backlog = False
         for key, tracked in list(self._tracked.items()):
             found, more = self._serve(tracked)
@@ -285,6 +292,7 @@ class Sender:
 
     def _drop(self, key: int) -> None:
         tracked = self._tracked.pop(key)
+        self._rang = None
         if tracked.log:
             tracked.log.close()
 

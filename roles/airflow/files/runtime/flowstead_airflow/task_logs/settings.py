@@ -8,7 +8,7 @@
     {"environment": "prod", "stack": "airflow",
      "hec": {"url": "https://splunk:8088", "token_file": "/run/secrets/hec_token", "ca_file": "/run/configs/ca.pem",
              "verify": true, "timeout_seconds": 10, "sourcetype": "airflow:task",
-             "batch_bytes": 786432, "batch_seconds": 0.5, "flush_seconds": 5},
+             "batch_bytes": 960000, "batch_seconds": 0.5, "flush_seconds": 5},
      "indexes": {"default": "airflow", "by_bundle": {"sales": "airflow_sales"}},
      "search": {"url": "https://splunk:8089", "token_file": "/run/secrets/search_token", "ca_file": "...",
                 "verify": true, "timeout_seconds": 30},
@@ -92,7 +92,7 @@ class TaskLogSettings:
     index: str
     search: Endpoint | None = None
     sourcetype: str = "airflow:task"
-    batch_bytes: int = 768 * 1024
+    batch_bytes: int = 960_000
     batch_seconds: float = 0.5
     flush_seconds: float = 5.0
     index_by_bundle: t.Mapping[str, str] = field(default_factory=dict)
@@ -198,7 +198,7 @@ def parse(content: t.Any, node: str) -> TaskLogSettings:
         node=node,
         hec=_endpoint(hec, 10.0),
         sourcetype=hec.text("sourcetype", "airflow:task"),
-        batch_bytes=int(hec.number("batch_bytes", 768 * 1024, 4096, REQUEST_LIMIT)),
+        batch_bytes=int(hec.number("batch_bytes", 960_000, 4096, REQUEST_LIMIT)),
         batch_seconds=hec.number("batch_seconds", 0.5, 0.05, 60),
         flush_seconds=hec.number("flush_seconds", 5, 0, 300),
         index=indexes.text("default", pattern=_INDEX, hint="a name of an index: a-z, 0-9, _ and -"),
