@@ -125,7 +125,7 @@ def test_a_run_id_of_any_kind_finds_its_own_lines_and_no_others(place: Place, se
         path = place.write("x.log", f"of {other}", mode="wb")
         delivery = Delivery(place.given, place.logs)
         with path.open("rb") as file:
-            assert delivery.hec.post(encoder.read(file.fileno(), 0, 4096).body()).code == 0
+            assert delivery.hec.post(encoder.read(file.fileno(), 0, 4096).packed).code == 0
     found = texts(search.lines(wanted(source=f"run_id={run_id}/attempt=1.log")))
     assert found == [f"of {run_id}"]
 
