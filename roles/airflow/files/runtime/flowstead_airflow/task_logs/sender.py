@@ -75,6 +75,9 @@ class Sender:
         logs: the log folder.
     """
 
+    #: The logger that has rung since the thread last began to look.
+    _rang: t.Any
+
     def __init__(self, given: TaskLogSettings, logs: Path) -> None:
         self._given = given
         self._logs = os.path.join(logs, "")
@@ -143,7 +146,7 @@ class Sender:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._ring = threading.Event()
-        self._rang: t.Any = None
+        self._rang = None
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
