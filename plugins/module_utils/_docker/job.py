@@ -292,14 +292,14 @@ def _ended_by_signals() -> t.Iterator[None]:
     """A signal that ends the module lets it clean up first; those that follow do not disturb that."""
 
     def stop(number: int, _frame: t.Any) -> None:
-        for other in kept:
-            signal.signal(other, signal.SIG_IGN)
+        for ending in kept:
+            signal.signal(ending, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     kept: dict[int, t.Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError):  # not in the main thread
-            kept[number] = signal.signal(number, stop)
+            kept[ending] = signal.signal(ending, stop)
     try:
         yield
     finally:

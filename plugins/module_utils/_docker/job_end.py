@@ -5,8 +5,9 @@
 
 PRIVATE to the collection.
 
-Older engines, 20.10 among them, forget to stop the tasks of a job whose service is removed: the command would go on, and
-nobody would see it (moby/moby#44312, moby/swarmkit#3112). A job that wants no completions any more stops them everywhere.
+Older engines, 20.10 among them, forget to stop the tasks of a job whose service is removed: the command would go on,
+and nobody would see it (moby/moby#44312, moby/swarmkit#3112). A job that wants no completions any more stops them
+everywhere.
 """
 
 from __future__ import annotations

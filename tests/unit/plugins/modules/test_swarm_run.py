@@ -268,7 +268,9 @@ def test_what_an_earlier_run_left_behind_is_removed_and_told(run: Run, fake: Fak
         job_spec.UNTIL_LABEL: "1000",
         job_spec.NAME_LABEL: name,
     }
-    fake.post("/services/create", {}, {**spec, "Name": name, "Labels": labels})
+    spec["TaskTemplate"]["RestartPolicy"] = {"Condition": "none"}
+    mode = {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
+    fake.post("/services/create", {}, {**spec, "Name": name, "Labels": labels, "Mode": mode})
 
     assert run()["swept"] == ["shop_run-web-00"]
 
