@@ -55,6 +55,16 @@ options:
         was short before the drain does not count.
     type: int
     default: 300
+  owner:
+    description:
+      - Who drains it, kept in the label C(flowstead.airflow.drained-by). Empty is a person.
+      - O(state=restored) with an owner gives back only what this one drained.
+    type: str
+    default: ""
+  accept_outage:
+    description: Empty it also when no other node could take its tasks. Their services then wait for it to come back.
+    type: bool
+    default: false
   docker_socket:
     description: The engine's unix socket.
     type: path
@@ -135,6 +145,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["drained", "restored", "active"], "default": "drained"},
     "timeout": {"type": "int"},
     "services_timeout": {"type": "int", "default": 300},
+    "owner": {"type": "str", "default": ""},
+    "accept_outage": {"type": "bool", "default": False},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
 
@@ -149,7 +161,8 @@ def main() -> None:
         node = find_node(live, module.params["node"])
         if module.params["state"] == "drained":
             module.exit_json(**_drain(module, engine, live, node))
-        change = plan_restore(node, always=module.params["state"] == "active")
+        always = module.params["state"] == "active"
+        change = plan_restore(node, always=always, owner="" if always else module.params["owner"])
         _write(module, engine, change)
         module.exit_json(**_result(node, change), tasks=[], weak=[], seconds=0.0)
     except (SwarmProblem, EngineError, EngineUnreachable) as error:
@@ -160,7 +173,7 @@ def _drain(
     module: AnsibleModule, engine: Engine, live: list[dict[str, t.Any]], node: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     began = time.monotonic()
-    change = plan_drain(live, node)
+    change = plan_drain(live, node, owner=module.params["owner"], alone=module.params["accept_outage"])
     before, name = residents(engine, node["ID"]), node_hostname(node)
     # Of an earlier run that was ended, too; what was short before has other reasons.
     short = {text.rpartition(" ")[0] for text in weak_services(engine, visitors(engine, node["ID"]))}

@@ -27,6 +27,8 @@ KEEP = "keep"
 ATTEMPTS = 5
 #: Label of a node that was drained for maintenance; its value is the availability that it gets back.
 DRAINED_FROM = "flowstead.airflow.drained-from"
+#: Label of a node that a playbook drained for its own work, and gives back; nobody else's drain has it.
+DRAINED_BY = "flowstead.airflow.drained-by"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,9 +267,10 @@ def _wanted_spec(spec: t.Mapping[str, t.Any], wanted: WantedNode, purge_labels: 
     maintained = after["Availability"] == "drain" and DRAINED_FROM in after["Labels"]
     if wanted.availability != KEEP and not maintained:
         after["Availability"] = wanted.availability
-    kept = {key: value for key, value in after["Labels"].items() if not purge_labels and key != DRAINED_FROM}
+    ours = (DRAINED_FROM, DRAINED_BY)
+    kept = {key: value for key, value in after["Labels"].items() if not purge_labels and key not in ours}
     # What is remembered of a node that somebody made active by hand would end a later drain that is not meant.
-    remembered = {DRAINED_FROM: after["Labels"][DRAINED_FROM]} if maintained else {}
+    remembered = {key: after["Labels"][key] for key in ours if maintained and key in after["Labels"]}
     after["Labels"] = {**kept, **remembered, **wanted.labels}
     return after
 
