@@ -33,7 +33,7 @@ options:
     required: true
   members:
     description:
-      - Hosts of the run and what M(flowstead.airflow.swarm_node_info) returned there, without those that did not answer.
+      - Hosts of the run that answered, and what M(flowstead.airflow.swarm_node_info) returned there.
     type: dict
     default: {}
   gone:
