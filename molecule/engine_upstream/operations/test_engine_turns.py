@@ -130,15 +130,17 @@ def inventory(hosts: Hosts, repository: Repository, tmp_path_factory: pytest.Tem
 def swarm(hosts: Hosts, inventory: Path) -> Swarm:
     """With a service whose tasks are always in the middle of something."""
     found = Swarm(hosts)
+    image = hosts.run(
+        HOSTS[0],
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends busybox-static >/dev/null"
+        " && mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin"
+        " && for name in sh sleep test; do ln -sf busybox /tmp/image/bin/$name; done"
+        " && tar -C /tmp/image -cz . | base64",
+        timeout=300,
+    )
     for host in HOSTS:
-        hosts.run(
-            host,
-            "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends busybox-static >/dev/null"
-            " && mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin"
-            " && for name in sh sleep test; do ln -sf busybox /tmp/image/bin/$name; done"
-            " && tar -C /tmp/image -c . | docker import - work:1 >/dev/null",
-            timeout=300,
-        )
+        hosts.write(host, "/tmp/image.txt", image)
+        hosts.run(host, "base64 -d /tmp/image.txt | gunzip | docker import - work:1 >/dev/null")
     hosts.write(HOSTS[0], "/tmp/work.sh", WORK)
     hosts.run(
         HOSTS[0],
