@@ -120,6 +120,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import (
     MARGIN,
     Emptied,
+    availability_result,
     await_empty,
     await_services,
     find_node,
@@ -164,7 +165,7 @@ def main() -> None:
         always = module.params["state"] == "active"
         change = plan_restore(node, always=always, owner="" if always else module.params["owner"])
         _write(module, engine, change)
-        module.exit_json(**_result(node, change), tasks=[], weak=[], seconds=0.0)
+        module.exit_json(**availability_result(node, change), tasks=[], weak=[], seconds=0.0)
     except (SwarmProblem, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=str(error))
 
@@ -181,7 +182,11 @@ def _drain(
     seconds = module.params["timeout"]
     if seconds is None:
         seconds = longest_grace(engine, {task.service for task in before}) + MARGIN
-    told: dict[str, t.Any] = {**_result(node, change), "tasks": [task.facts() for task in before], "weak": []}
+    told: dict[str, t.Any] = {
+        **availability_result(node, change),
+        "tasks": [task.facts() for task in before],
+        "weak": [],
+    }
     _write(module, engine, change)
     found = Emptied((), node_state(node))
     if found.state == "ready" and not module.check_mode:
@@ -205,19 +210,6 @@ def _drain(
 def _write(module: AnsibleModule, engine: Engine, change: NodeChange | None) -> None:
     if change and not module.check_mode:
         write_availability(engine, change)
-
-
-def _result(node: dict[str, t.Any], change: NodeChange | None) -> dict[str, t.Any]:
-    spec = change.after if change else node["Spec"]
-    hostname = node_hostname(node)
-    return {
-        "changed": change is not None,
-        "node": {"id": node["ID"], "hostname": hostname, "availability": spec["Availability"]},
-        "diff": {
-            "before": {hostname: change.before} if change else {},
-            "after": {hostname: change.after} if change else {},
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineUnreachable,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import (
+    availability_result,
     find_node,
     patient,
     plan_restore,
@@ -124,27 +125,14 @@ def _readmit(module: AnsibleModule, engine: Engine) -> None:
         await_back(engine, node["ID"], given["timeout"])
         node = engine.get(f"/nodes/{node['ID']}")
     change = plan_restore(node, owner=given["owner"])
-    hostname = node_hostname(node)
     if change and not module.check_mode:
         write_availability(engine, change)
-    result: dict[str, t.Any] = {
-        "changed": change is not None,
-        "node": {
-            "id": node["ID"],
-            "hostname": hostname,
-            "availability": (change.after if change else node["Spec"])["Availability"],
-        },
-        "weak": [],
-        "diff": {
-            "before": {hostname: change.before} if change else {},
-            "after": {hostname: change.after} if change else {},
-        },
-    }
+    result: dict[str, t.Any] = {**availability_result(node, change), "weak": []}
     if given["services_timeout"] and not module.check_mode:
         short = {text.rpartition(" ")[0] for text in given["short"]}
         result["weak"] = list(await_strength(engine, short, given["services_timeout"]))
     if result["weak"]:
-        module.fail_json(msg=still_short(hostname, result["weak"], given["services_timeout"]), **result)
+        module.fail_json(msg=still_short(node_hostname(node), result["weak"], given["services_timeout"]), **result)
     module.exit_json(**result)
 
 

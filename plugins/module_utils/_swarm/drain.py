@@ -160,6 +160,20 @@ def write_availability(engine: EngineLike, change: NodeChange) -> None:
     update_node(engine, change.id, change.hostname, body)
 
 
+def availability_result(node: t.Mapping[str, t.Any], change: NodeChange | None) -> dict[str, t.Any]:
+    """What a module returns about a node whose availability it changes, or leaves as it is."""
+    hostname = node_hostname(node)
+    spec = change.after if change else node["Spec"]
+    return {
+        "changed": change is not None,
+        "node": {"id": node["ID"], "hostname": hostname, "availability": spec["Availability"]},
+        "diff": {
+            "before": {hostname: change.before} if change else {},
+            "after": {hostname: change.after} if change else {},
+        },
+    }
+
+
 def residents(engine: EngineLike, node_id: str) -> tuple[Resident, ...]:
     """Tasks on a node that are not over, whatever they are meant to become."""
     return tuple(task for task in _tasks(engine, node_id) if task.state not in TERMINAL)

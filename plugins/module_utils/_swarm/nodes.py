@@ -207,40 +207,6 @@ def await_role(
         )
 
 
-def remove_replaced(
-    engine: EngineLike,
-    node: t.Mapping[str, str],
-    *,
-    timeout: float = 30.0,
-    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
-) -> None:
-    """Take the record of a replaced node out of the swarm; a manager's is demoted first.
-
-    Raises:
-        SwarmProblem: the swarm refuses.
-    """
-    if node["role"] == "manager":
-        live = engine.get(f"/nodes/{node['id']}")
-        change = NodeChange(node["id"], node["hostname"], _normal(live["Spec"]), _normal(live["Spec"]))
-        write_change(engine, change, WantedNode(node["id"], role="worker"))
-    refusal = ""
-
-    def removed() -> bool:
-        nonlocal refusal
-        try:
-            engine.delete(f"/nodes/{node['id']}")
-        except EngineError as error:
-            refusal = error.message
-            return error.status == 404
-        return True
-
-    # A demoted manager leaves the quorum a moment later; until then its removal is refused.
-    if not wait(removed, timeout):
-        raise SwarmProblem(
-            f"The swarm refused to remove the replaced node {node['hostname']} ({node['id']}): {refusal}"
-        )
-
-
 def as_live(node: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What :func:`describe_node` made, back in the shape of ``GET /nodes`` as far as plans need it."""
     return {

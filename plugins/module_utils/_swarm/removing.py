@@ -112,23 +112,47 @@ def remove_record(engine: EngineLike, removal: Removal, timeout: float, *, wait:
     Raises:
         SwarmProblem: the swarm refuses for ``timeout`` seconds.
     """
+    # Its last heartbeat, or a demotion, may be a moment old.
+    refusal = _delete(engine, removal.id, timeout, wait, force=removal.absent_host)
+    if refusal:
+        raise SwarmProblem(
+            f"The swarm keeps the record of {removal.hostname} ({removal.id}), also after {timeout:g} s: {refusal} "
+            "It takes no tasks any more; run this again."
+        )
+
+
+def remove_replaced(
+    engine: EngineLike, node: t.Mapping[str, str], *, timeout: float = 30.0, wait: Wait = wait_until
+) -> None:
+    """Take the record of a replaced node out of the swarm; a manager's is demoted first.
+
+    Raises:
+        SwarmProblem: the swarm refuses.
+    """
+    if node["role"] == "manager":
+        update_node(engine, node["id"], node["hostname"], lambda spec: {**spec, "Role": "worker"})
+    # A demoted manager leaves the quorum a moment later; until then its removal is refused.
+    refusal = _delete(engine, node["id"], timeout, wait)
+    if refusal:
+        raise SwarmProblem(
+            f"The swarm refused to remove the replaced node {node['hostname']} ({node['id']}): {refusal}"
+        )
+
+
+def _delete(engine: EngineLike, node_id: str, timeout: float, wait: Wait, *, force: bool = False) -> str:
+    """Delete a node's record as soon as the swarm lets it go; its last refusal, or nothing."""
     refusal = ""
 
     def removed() -> bool:
         nonlocal refusal
         try:
-            engine.delete(f"/nodes/{removal.id}", {"force": "true"} if removal.absent_host else None)
+            engine.delete(f"/nodes/{node_id}", {"force": "true"} if force else None)
         except EngineError as error:
             refusal = error.message
             return error.status == 404
         return True
 
-    # Its last heartbeat, or a demotion, may be a moment old.
-    if not wait(removed, timeout):
-        raise SwarmProblem(
-            f"The swarm keeps the record of {removal.hostname} ({removal.id}), also after {timeout:g} s: {refusal} "
-            "It takes no tasks any more; run this again."
-        )
+    return "" if wait(removed, timeout) else refusal
 
 
 def _check_managers(live: t.Sequence[t.Mapping[str, t.Any]], node: t.Mapping[str, t.Any]) -> list[str]:
