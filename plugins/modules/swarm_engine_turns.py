@@ -120,6 +120,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import weak_services
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import read_node
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit import read_settled
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.turns import Member, plan_turns
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -144,7 +145,7 @@ def _decide(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     here = read_node(engine)
     live, services, short = None, [], []
     if here["swarm"]["manager"] and here["swarm"]["state"] == "active" and not here["cluster"]["error"]:
-        live, services = engine.get("/nodes"), engine.get("/services") or []
+        live, services = read_settled(engine), engine.get("/services") or []
         short = weak_services(engine, {service["Spec"]["Name"] for service in services})
     members = [
         _member(host, answer, module.params["changes"].get(host) or {})

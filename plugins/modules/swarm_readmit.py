@@ -87,15 +87,15 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import (
     availability_result,
     find_node,
-    patient,
     plan_restore,
     write_availability,
 )
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem, wait_until
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import node_hostname
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit import (
     await_back,
     await_strength,
+    read_settled,
     still_short,
 )
 
@@ -120,7 +120,7 @@ def main() -> None:
 
 def _readmit(module: AnsibleModule, engine: Engine) -> None:
     given = module.params
-    node = find_node(_nodes(engine, given["timeout"]), given["node"])
+    node = find_node(read_settled(engine, 0 if module.check_mode else given["timeout"]), given["node"])
     if not module.check_mode:
         await_back(engine, node["ID"], given["timeout"])
         node = engine.get(f"/nodes/{node['ID']}")
@@ -134,19 +134,6 @@ def _readmit(module: AnsibleModule, engine: Engine) -> None:
     if result["weak"]:
         module.fail_json(msg=still_short(node_hostname(node), result["weak"], given["services_timeout"]), **result)
     module.exit_json(**result)
-
-
-def _nodes(engine: Engine, seconds: float) -> list[dict[str, t.Any]]:
-    """The swarm's nodes, also while its managers elect a leader."""
-    found: list[dict[str, t.Any]] = []
-
-    def asked() -> bool:
-        nonlocal found
-        found = engine.get("/nodes")
-        return True
-
-    wait_until(patient(asked), seconds)
-    return found
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit i
     STEADY,
     await_back,
     await_strength,
+    read_settled,
     still_short,
 )
 from fake_swarm_engine import FakeEngine, make_node, make_service
@@ -50,6 +51,13 @@ def test_a_manager_is_back_when_the_others_reach_it_too():
     ):
         await_back(engine, "id2", 60, wait=looks(engine))
     await_back(engine, "id2", 60, wait=looks(engine, reachable))
+
+
+def test_a_new_leader_has_time_to_hear_of_its_nodes():
+    engine = swarm(make_node("id2", "w1", state="unknown"))
+    assert [node["Status"]["State"] for node in read_settled(engine, wait=looks(engine, ready))] == ["ready", "ready"]
+    engine.nodes["id2"]["Status"]["State"] = "unknown"
+    assert read_settled(engine, wait=looks(engine))[1]["Status"]["State"] == "unknown"
 
 
 def test_services_are_waited_for_until_they_stay_at_full_strength():
