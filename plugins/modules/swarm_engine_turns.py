@@ -143,7 +143,9 @@ def main() -> None:
 
 def _decide(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     here = read_node(engine)
-    live, services, short = None, [], []
+    live: list[dict[str, t.Any]] | None = None
+    services: list[dict[str, t.Any]] = []
+    short: list[str] = []
     if here["swarm"]["manager"] and here["swarm"]["state"] == "active" and not here["cluster"]["error"]:
         live, services = read_settled(engine), engine.get("/services") or []
         short = weak_services(engine, {service["Spec"]["Name"] for service in services})
