@@ -153,7 +153,7 @@ def configure(module: AnsibleModule) -> dict[str, t.Any]:
         raise ConfigProblem(
             [
                 f"A running engine only takes over {', '.join(result['restart_keys'])} by a restart, and this host "
-                "is a member of a swarm. Drain the node, then run this with docker_engine_restart_members=true."
+                "is a member of a swarm. Run the playbook change_daemon: it empties each node before it restarts it."
             ]
         )
     _check_and_write(module, path, format_config(wanted))

@@ -55,6 +55,16 @@ options:
         was short before the drain does not count.
     type: int
     default: 300
+  owner:
+    description:
+      - Who drains it, kept in the label C(flowstead.airflow.drained-by). Empty is a person.
+      - O(state=restored) with an owner gives back only what this one drained.
+    type: str
+    default: ""
+  accept_outage:
+    description: Empty it also when no other node could take its tasks. Their services then wait for it to come back.
+    type: bool
+    default: false
   docker_socket:
     description: The engine's unix socket.
     type: path
@@ -110,6 +120,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import (
     MARGIN,
     Emptied,
+    availability_result,
     await_empty,
     await_services,
     find_node,
@@ -135,6 +146,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["drained", "restored", "active"], "default": "drained"},
     "timeout": {"type": "int"},
     "services_timeout": {"type": "int", "default": 300},
+    "owner": {"type": "str", "default": ""},
+    "accept_outage": {"type": "bool", "default": False},
     "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
 
@@ -149,9 +162,10 @@ def main() -> None:
         node = find_node(live, module.params["node"])
         if module.params["state"] == "drained":
             module.exit_json(**_drain(module, engine, live, node))
-        change = plan_restore(node, always=module.params["state"] == "active")
+        always = module.params["state"] == "active"
+        change = plan_restore(node, always=always, owner="" if always else module.params["owner"])
         _write(module, engine, change)
-        module.exit_json(**_result(node, change), tasks=[], weak=[], seconds=0.0)
+        module.exit_json(**availability_result(node, change), tasks=[], weak=[], seconds=0.0)
     except (SwarmProblem, EngineError, EngineUnreachable) as error:
         module.fail_json(msg=str(error))
 
@@ -160,7 +174,7 @@ def _drain(
     module: AnsibleModule, engine: Engine, live: list[dict[str, t.Any]], node: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     began = time.monotonic()
-    change = plan_drain(live, node)
+    change = plan_drain(live, node, owner=module.params["owner"], alone=module.params["accept_outage"])
     before, name = residents(engine, node["ID"]), node_hostname(node)
     # Of an earlier run that was ended, too; what was short before has other reasons.
     short = {text.rpartition(" ")[0] for text in weak_services(engine, visitors(engine, node["ID"]))}
@@ -168,7 +182,11 @@ def _drain(
     seconds = module.params["timeout"]
     if seconds is None:
         seconds = longest_grace(engine, {task.service for task in before}) + MARGIN
-    told: dict[str, t.Any] = {**_result(node, change), "tasks": [task.facts() for task in before], "weak": []}
+    told: dict[str, t.Any] = {
+        **availability_result(node, change),
+        "tasks": [task.facts() for task in before],
+        "weak": [],
+    }
     _write(module, engine, change)
     found = Emptied((), node_state(node))
     if found.state == "ready" and not module.check_mode:
@@ -192,19 +210,6 @@ def _drain(
 def _write(module: AnsibleModule, engine: Engine, change: NodeChange | None) -> None:
     if change and not module.check_mode:
         write_availability(engine, change)
-
-
-def _result(node: dict[str, t.Any], change: NodeChange | None) -> dict[str, t.Any]:
-    spec = change.after if change else node["Spec"]
-    hostname = node_hostname(node)
-    return {
-        "changed": change is not None,
-        "node": {"id": node["ID"], "hostname": hostname, "availability": spec["Availability"]},
-        "diff": {
-            "before": {hostname: change.before} if change else {},
-            "after": {hostname: change.after} if change else {},
-        },
-    }
 
 
 if __name__ == "__main__":

@@ -114,9 +114,9 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     label_text,
     plan_nodes,
     plan_replaced,
-    remove_replaced,
     write_change,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "nodes": {

@@ -21,6 +21,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.patience
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.units import SECOND
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import EngineLike, SwarmProblem, wait_until
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
+    DRAINED_BY,
     DRAINED_FROM,
     NodeChange,
     node_hostname,
@@ -33,7 +34,7 @@ DEFAULT_GRACE = 10.0
 #: Seconds beside the longest grace period: for the managers to notice, and for containers to be taken away.
 MARGIN = 60.0
 
-Wait = t.Callable[[t.Callable[[], bool], float], bool]
+Wait = t.Callable[[t.Callable[[], t.Any], float], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +88,14 @@ def find_node(live: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> dict[str,
     return dict(found[0])
 
 
-def plan_drain(live: t.Sequence[t.Mapping[str, t.Any]], node: t.Mapping[str, t.Any]) -> NodeChange | None:
+def plan_drain(
+    live: t.Sequence[t.Mapping[str, t.Any]], node: t.Mapping[str, t.Any], *, owner: str = "", alone: bool = False
+) -> NodeChange | None:
     """What draining a node changes, or nothing when it is drained already.
+
+    Args:
+        owner: who drains it, and gives it back; empty is a person.
+        alone: also when no other node could take its tasks.
 
     Raises:
         SwarmProblem: no other node could take its tasks.
@@ -100,22 +107,28 @@ def plan_drain(live: t.Sequence[t.Mapping[str, t.Any]], node: t.Mapping[str, t.A
         for other in live
         if other["ID"] != node["ID"] and other["Spec"]["Availability"] == "active" and node_state(other) == "ready"
     ]
-    if not others:
+    if not others and not alone:
         raise SwarmProblem(
             f"Node {node_hostname(node)} was not drained: no other node of this swarm is ready and active, so that all "
             "services would stop. Bring another node back first (docker node ls shows which)."
         )
     labels = {**(node["Spec"].get("Labels") or {}), DRAINED_FROM: node["Spec"]["Availability"]}
+    labels.pop(DRAINED_BY, None)
+    labels.update({DRAINED_BY: owner} if owner else {})
     return _change(node, "drain", labels)
 
 
-def plan_restore(node: t.Mapping[str, t.Any], *, always: bool) -> NodeChange | None:
+def plan_restore(node: t.Mapping[str, t.Any], *, always: bool = False, owner: str = "") -> NodeChange | None:
     """What gives a node back its availability, or nothing.
 
     Args:
         always: make it active also when it was not this collection that drained it.
+        owner: only when this one drained it.
     """
     labels = dict(node["Spec"].get("Labels") or {})
+    if owner and labels.get(DRAINED_BY) != owner:
+        return None
+    labels.pop(DRAINED_BY, None)
     before = labels.pop(DRAINED_FROM, None)
     now = node["Spec"]["Availability"]
     remembered = before if before and now == "drain" else now
@@ -139,6 +152,20 @@ def write_availability(engine: EngineLike, change: NodeChange) -> None:
         return {**spec, "Availability": change.after["Availability"], "Labels": {**labels, **came}}
 
     update_node(engine, change.id, change.hostname, body)
+
+
+def availability_result(node: t.Mapping[str, t.Any], change: NodeChange | None) -> dict[str, t.Any]:
+    """What a module returns about a node whose availability it changes, or leaves as it is."""
+    hostname = node_hostname(node)
+    spec = change.after if change else node["Spec"]
+    return {
+        "changed": change is not None,
+        "node": {"id": node["ID"], "hostname": hostname, "availability": spec["Availability"]},
+        "diff": {
+            "before": {hostname: change.before} if change else {},
+            "after": {hostname: change.after} if change else {},
+        },
+    }
 
 
 def residents(engine: EngineLike, node_id: str) -> tuple[Resident, ...]:
@@ -171,8 +198,7 @@ def await_empty(engine: EngineLike, node_id: str, seconds: float, *, wait: Wait 
         left, state = residents(engine, node_id), node_state(engine.get(f"/nodes/{node_id}"))
         return not left or state != "ready"
 
-    looking = patient(empty)
-    wait(lambda: bool(looking()), seconds)
+    wait(patient(empty), seconds)
     return Emptied(left, state)
 
 
@@ -187,8 +213,7 @@ def await_services(
         weak = tuple(weak_services(engine, names))
         return not weak
 
-    looking = patient(strong)
-    wait(lambda: bool(looking()), seconds)
+    wait(patient(strong), seconds)
     return weak
 
 

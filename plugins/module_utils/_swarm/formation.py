@@ -25,7 +25,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.survey im
 )
 
 #: Where a node stands that is neither outside of a swarm nor a working member of one.
-_STUCK = {
+STUCK = {
     "pending": (
         "has been joining a swarm and gets no answer from it ('pending'). Either its managers cannot be reached "
         "on port 2377/tcp, or it was removed from the swarm meanwhile. If it was: "
@@ -129,8 +129,8 @@ def _problems_of_hosts(
         state = node["swarm"]["state"]
         if not node["engine"]["reachable"] and not check_mode:
             problems.append(f"{host}: {node['engine']['error']}")
-        elif state in _STUCK:
-            problems.append(f"{host}: {_STUCK[state].format(error=node['swarm']['error'] or 'none')}.")
+        elif state in STUCK:
+            problems.append(f"{host}: {STUCK[state].format(error=node['swarm']['error'] or 'none')}.")
     return problems
 
 

@@ -42,7 +42,7 @@ class SwarmProblem(Exception):
 
 
 def wait_until(
-    condition: t.Callable[[], bool],
+    condition: t.Callable[[], t.Any],
     seconds: float,
     *,
     clock: t.Callable[[], float] = time.monotonic,

@@ -27,6 +27,8 @@ KEEP = "keep"
 ATTEMPTS = 5
 #: Label of a node that was drained for maintenance; its value is the availability that it gets back.
 DRAINED_FROM = "flowstead.airflow.drained-from"
+#: Label of a node that a playbook drained for its own work, and gives back; nobody else's drain has it.
+DRAINED_BY = "flowstead.airflow.drained-by"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,40 +207,6 @@ def await_role(
         )
 
 
-def remove_replaced(
-    engine: EngineLike,
-    node: t.Mapping[str, str],
-    *,
-    timeout: float = 30.0,
-    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
-) -> None:
-    """Take the record of a replaced node out of the swarm; a manager's is demoted first.
-
-    Raises:
-        SwarmProblem: the swarm refuses.
-    """
-    if node["role"] == "manager":
-        live = engine.get(f"/nodes/{node['id']}")
-        change = NodeChange(node["id"], node["hostname"], _normal(live["Spec"]), _normal(live["Spec"]))
-        write_change(engine, change, WantedNode(node["id"], role="worker"))
-    refusal = ""
-
-    def removed() -> bool:
-        nonlocal refusal
-        try:
-            engine.delete(f"/nodes/{node['id']}")
-        except EngineError as error:
-            refusal = error.message
-            return error.status == 404
-        return True
-
-    # A demoted manager leaves the quorum a moment later; until then its removal is refused.
-    if not wait(removed, timeout):
-        raise SwarmProblem(
-            f"The swarm refused to remove the replaced node {node['hostname']} ({node['id']}): {refusal}"
-        )
-
-
 def as_live(node: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What :func:`describe_node` made, back in the shape of ``GET /nodes`` as far as plans need it."""
     return {
@@ -265,9 +233,10 @@ def _wanted_spec(spec: t.Mapping[str, t.Any], wanted: WantedNode, purge_labels: 
     maintained = after["Availability"] == "drain" and DRAINED_FROM in after["Labels"]
     if wanted.availability != KEEP and not maintained:
         after["Availability"] = wanted.availability
-    kept = {key: value for key, value in after["Labels"].items() if not purge_labels and key != DRAINED_FROM}
+    ours = (DRAINED_FROM, DRAINED_BY)
+    kept = {key: value for key, value in after["Labels"].items() if not purge_labels and key not in ours}
     # What is remembered of a node that somebody made active by hand would end a later drain that is not meant.
-    remembered = {DRAINED_FROM: after["Labels"][DRAINED_FROM]} if maintained else {}
+    remembered = {key: after["Labels"][key] for key in ours if maintained and key in after["Labels"]}
     after["Labels"] = {**kept, **remembered, **wanted.labels}
     return after
 

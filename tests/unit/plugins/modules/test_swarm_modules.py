@@ -10,10 +10,13 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.flowstead.airflow.plugins.modules import (
     swarm_drain,
+    swarm_engine_turns,
     swarm_member,
     swarm_networks,
     swarm_node_info,
     swarm_nodes,
+    swarm_readmit,
+    swarm_remove_node,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils" / "_swarm"))
@@ -244,3 +247,79 @@ def test_services_that_find_no_other_place_fail_the_drain_of_an_empty_node(run):
 
 def test_a_host_that_manages_no_swarm_drains_nothing(run):
     assert "manages no swarm" in run(swarm_drain, FakeEngine(), node="w1")["msg"]
+
+
+MANAGERS = [make_node(f"id{n}", f"m{n}", "manager", leader=n == 1) for n in (1, 2, 3)]
+
+
+def managed(*nodes, **more):
+    return FakeEngine(state="active", manager=True, node_id="id1", nodes=[*MANAGERS, *nodes], **more)
+
+
+def said(node_id):
+    return {
+        "engine": {"reachable": True, "error": "", "version": "1"},
+        "swarm": {"state": "active", "node_id": node_id, "manager": True, "error": ""},
+    }
+
+
+def test_whose_turn_it_is_comes_with_what_differs_and_changes_nothing(run):
+    engine = managed(services=[make_service("s1", "old", running=0)])
+    members = {"m1": said("id1"), "m2": said("id2"), "m3": said("id3")}
+    changes = {"m1": {"restart": ["daemon.json: log-opts"]}, "m2": {"reload": ["daemon.json: debug"]}, "m3": {}}
+    found = run(swarm_engine_turns, engine, members=members, changes=changes)
+    assert found["plan"] == ["m2 (manager): reload: daemon.json: debug", "m1 (leader): restart: daemon.json: log-opts"]
+    assert [[turn["host"] for turn in turns] for turns in found["rounds"]] == [["m2"], ["m1"]]
+    assert (found["changed"], found["short"], engine.posts) == (False, ["old 0/1"], [])
+
+
+def test_all_that_speaks_against_a_turn_is_one_error(run):
+    found = run(
+        swarm_engine_turns,
+        managed(make_node("id9", "w9", state="down")),
+        members={"m1": said("id1"), "m2": {"unreachable": True}},
+        changes={"m1": {"restart": ["x"], "refused": "apt has no such version."}},
+    )
+    assert found["failed"]
+    assert len(found["problems"]) == 3
+    assert all(text in found["msg"] for text in found["problems"])
+
+
+def test_a_host_that_manages_nothing_cannot_say_whose_turn_it_is(run):
+    found = run(swarm_engine_turns, FakeEngine(state="active"), members={"w1": said("id4")})
+    assert "None of these hosts answers as a manager" in found["msg"]
+
+
+def test_a_node_is_taken_back_once_by_who_drained_it(run):
+    engine = managed(make_node("id4", "w1"), services=[])
+    run(swarm_drain, engine, node="w1", owner="turns")
+    assert run(swarm_readmit, engine, node="w1", services_timeout=0)["node"]["availability"] == "active"
+    run(swarm_drain, engine, node="w1")
+    assert not run(swarm_readmit, engine, node="w1", owner="turns", services_timeout=0)["changed"]
+    assert engine.nodes["id4"]["Spec"]["Availability"] == "drain"
+
+
+def test_services_that_stay_short_after_a_node_is_back_fail_by_name_except_those_that_were_short_before(run):
+    engine = managed(make_node("id4", "w1"), services=[make_service("s1", "web", running=0), make_service("s2", "db")])
+    failed = run(swarm_readmit, engine, node="w1", services_timeout=1)
+    assert failed["weak"] == ["web 0/1"]
+    assert "web 0/1" in failed["msg"]
+    assert not run(swarm_readmit, engine, node="w1", services_timeout=30, short=["web 0/1"]).get("failed", False)
+
+
+def test_a_removal_is_foretold_done_once_and_then_fine(run):
+    engine = managed(make_node("id4", "w1", state="down"))
+    given = {"node": "w1", "gone": True}
+    foretold = run(swarm_remove_node, engine, **given, check_mode=True)
+    assert (foretold["changed"], foretold["node"]["id"], engine.deleted) == (True, "id4", [])
+    done = run(swarm_remove_node, engine, **given)
+    assert (done["diff"], engine.deleted) == (foretold["diff"], ["/nodes/id4"])
+    again = run(swarm_remove_node, engine, **given)
+    assert (again["changed"], again["node"], again["others"]) == (False, {}, ["m1", "m2", "m3"])
+
+
+def test_a_manager_does_not_remove_itself(run):
+    engine = managed()
+    refused = run(swarm_remove_node, engine, node="m1", members={"m1": said("id1")})
+    assert "Run this on a manager that stays" in refused["msg"]
+    assert (engine.posts, engine.deleted) == ([], [])

@@ -167,7 +167,7 @@ class FakeEngine:
         raise EngineError(404, "page not found", f"POST {path}")
 
     def delete(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> None:
-        assert not query
+        assert query in (None, {"force": "true"}), query
         if path in self.fail:
             raise self.fail[path]
         kind, name = path.strip("/").split("/")
@@ -175,7 +175,8 @@ class FakeEngine:
             self.networks = [network for network in self.networks if network["Name"] != name]
         elif kind == "nodes" and self.manager:
             node = self._node(name, f"DELETE {path}")
-            if node["Status"]["State"] != "down" or node["Spec"]["Role"] == "manager":
+            ready = node["Status"]["State"] != "down" and not query
+            if ready or node["Spec"]["Role"] == "manager":
                 raise EngineError(400, f"node {name} is not down or is a manager", f"DELETE {path}")
             del self.nodes[name]
         else:

@@ -18,6 +18,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain imp
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
+    DRAINED_BY,
     DRAINED_FROM,
     WantedNode,
     plan_nodes,
@@ -71,6 +72,27 @@ def test_a_drained_node_stays_as_it_is_and_keeps_what_is_remembered():
 def test_the_last_node_that_could_take_tasks_is_not_drained(other):
     with pytest.raises(SwarmProblem, match="no other node of this swarm is ready and active"):
         plan_drain([make_node("id1", "m1", "manager", **other), W1], W1)
+
+
+def test_a_node_is_emptied_without_another_one_only_when_that_is_accepted():
+    assert plan_drain([W1], W1, alone=True).after["Availability"] == "drain"
+
+
+def test_who_drained_a_node_gives_it_back_and_a_person_always_can():
+    change = plan_drain([M1, W1], W1, owner="turns")
+    assert change.after["Labels"] == {"disk": "ssd", DRAINED_FROM: "active", DRAINED_BY: "turns"}
+    node = make_node("id2", "w1", availability="drain", labels=change.after["Labels"])
+    assert plan_restore(node, owner="others") is None
+    assert plan_restore(drained(**{DRAINED_FROM: "active"}), owner="turns") is None
+    for owner in ("turns", ""):
+        change = plan_restore(node, owner=owner)
+        assert (change.after["Availability"], change.after["Labels"]) == ("active", {"disk": "ssd"})
+
+
+def test_a_run_meanwhile_keeps_who_drained_a_node():
+    kept = {DRAINED_FROM: "active", DRAINED_BY: "turns"}
+    node = make_node("id2", "w1", availability="drain", labels=kept)
+    assert plan_nodes([M1, node], [WantedNode("id2", availability="active")], purge_labels=True) == []
 
 
 def test_a_node_gets_back_what_it_was_and_forgets_it():

@@ -8,9 +8,9 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     await_role,
     plan_nodes,
     plan_replaced,
-    remove_replaced,
     write_change,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
 from fake_swarm_engine import FakeEngine, make_node
 
 M1 = make_node("id1", "m1", "manager")
