@@ -21,17 +21,19 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.rotation import rotate
 from private_engine import PrivateEngine, swarm_of_one
 
-SECONDS = 25.0
+SECONDS = 60.0
 
 
 class Supervisor:
     """Stops and starts the private engine, as systemd does a host's."""
 
-    def __init__(self, docker: PrivateEngine) -> None:
+    def __init__(self, docker: PrivateEngine, engine: Engine) -> None:
         self.docker = docker
+        self.engine = engine
 
     def stop(self) -> None:
         self.docker.halt()
+        self.engine.close()
 
     def start(self) -> None:
         self.docker.start()
@@ -43,8 +45,8 @@ class Host:
 
     def __init__(self, docker: PrivateEngine) -> None:
         self.docker = docker
-        self.supervisor = Supervisor(docker)
         self.engine = Engine(docker.socket)
+        self.supervisor = Supervisor(docker, self.engine)
         self.data = docker.home / "data"
 
     def populate(self) -> None:
@@ -56,7 +58,6 @@ class Host:
             "Image": "tiny:1",
             "Command": ["sh", "-c", "test $(cat /run/secrets/password) = content && cat /settings && sleep 100000"],
             "StopGracePeriod": 1_000_000_000,
-            "Init": True,
             "Secrets": [{"SecretID": secret, "SecretName": "password", "File": {"Name": "password", **place}}],
             "Configs": [{"ConfigID": config, "ConfigName": "settings", "File": {"Name": "/settings", **place}}],
         }

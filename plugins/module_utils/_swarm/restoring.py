@@ -7,6 +7,10 @@ PRIVATE to the collection.
 
 Source: Docker, "Administer and maintain a swarm of Docker Engines", section "Restore from a backup"; Docker Engine API
 reference 1.41, ``/swarm/init`` with ``ForceNewCluster``.
+
+An engine cannot make a new cluster of an autolocked state: the request finds the store locked although it was unlocked
+before, and forgets the swarm (moby/moby#36852, seen with 20.10.24). So such a state is unlocked and nothing else: it works
+when its swarm had one manager, or when a majority of its managers were restored, each from a backup of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import archive
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.backup import DATA_ROOT, await_manager
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import host_of
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.locking import Wait
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
@@ -39,6 +44,7 @@ class Target:
         path: the archive, on this host.
         sha256: of the archive, as its manifest says; empty to take it on trust.
         aside: name that this host's own state gets, beside where it was.
+        autolock, managers: whether the swarm was autolocked, and how many managers it had, as the manifest says.
     """
 
     path: Path
@@ -50,6 +56,7 @@ class Target:
     data_root: str = ""
     unlock_key: str = dataclasses.field(default="", repr=False)
     autolock: bool = False
+    managers: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +89,13 @@ def inspect(engine: EngineLike, target: Target, *, force: bool = False) -> Place
             "The backup is of an autolocked swarm and is of no use without the unlock key of that time. Set "
             "swarm_unlock_key, or swarm_unlock_key_file. Nothing was changed."
         )
+    before = host_of(str(saved.get("AdvertiseAddr", "")))
+    if target.autolock and before and before != target.advertise_address:
+        raise SwarmProblem(
+            f"The backup is of an autolocked swarm, and of a manager with the address {before}. Docker can start such a state "
+            f"under that address only, and this host's is {target.advertise_address} (swarm_advertise_address). Nothing was "
+            "changed. Restore on a host with that address."
+        )
     node = read_node(engine)
     swarm = node["swarm"]
     if not force and swarm["state"] == "active" and swarm["manager"] and not node["cluster"]["error"]:
@@ -109,8 +123,11 @@ def restore(
     *,
     timeout: float = 120.0,
     wait: Wait = wait_until,
-) -> None:
+) -> bool:
     """Replace this host's state by the archive's, and make it the only manager of that swarm.
+
+    Returns:
+        Whether the swarm works. One that was autolocked and had several managers may wait for a majority of them.
 
     Raises:
         SwarmProblem: it did not come about. The host's own state is back when it was not unpacked.
@@ -127,8 +144,18 @@ def restore(
         ) from error
     finally:
         supervisor.start()
-    _take_over(engine, target, place, timeout, wait)
-    await_manager(engine, target.unlock_key, timeout, wait)
+    state = _await_state(engine, timeout, wait)
+    if state == "locked":
+        _unlock(engine, target)
+    elif state != "inactive":
+        _take_over(engine, target, place, timeout, wait)
+    try:
+        await_manager(engine, "", timeout, wait)
+    except SwarmProblem:
+        if state != "locked" or target.managers == 1 or read_node(engine)["swarm"]["state"] == "locked":
+            raise
+        return False
+    return True
 
 
 def count(engine: EngineLike) -> dict[str, int]:
@@ -143,6 +170,18 @@ def _put_back(place: Place) -> None:
         place.aside.rename(place.directory)
 
 
+def _await_state(engine: EngineLike, timeout: float, wait: Wait) -> str:
+    state = "inactive"
+
+    def known() -> bool:
+        nonlocal state
+        state = str(read_node(engine)["swarm"]["state"])
+        return state != "inactive"
+
+    wait(known, timeout)
+    return state
+
+
 def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float, wait: Wait) -> None:
     """The others of the kept state do not answer, so this manager goes on without them: a new cluster, with the old state."""
     refused = ""
@@ -150,15 +189,12 @@ def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float,
     def taken() -> bool:
         nonlocal refused
         try:
-            if read_node(engine)["swarm"]["state"] == "locked":
-                _unlock_alone(engine, target.unlock_key)
             engine.post("/swarm/init", _body(target, place))
         except EngineUnreachable as error:
             refused = str(error)
             return False
         except EngineError as error:
-            refused = error.message
-            # The request that starts the new cluster finds the store locked, too, and what unlocks it goes on with it.
+            refused = error.message  # until the manager is there, the engine says that it is none
             return False
         return True
 
@@ -170,9 +206,16 @@ def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float,
         )
 
 
-def _unlock_alone(engine: EngineLike, key: str) -> None:
+def _unlock(engine: EngineLike, target: Target) -> None:
+    if not target.unlock_key:
+        raise SwarmProblem(
+            "The state was restored, and it is that of an autolocked swarm, which its manifest does not say. Set "
+            "swarm_unlock_key, and run the playbook swarm."
+        )
     try:
-        engine.post("/swarm/unlock", {"UnlockKey": key})
+        engine.post("/swarm/unlock", {"UnlockKey": target.unlock_key})
+    except EngineUnreachable:
+        return  # it answers when a majority is back, and the state tells
     except EngineError as error:
         if "invalid key" in error.message.lower():
             raise SwarmProblem(
@@ -187,8 +230,7 @@ def _body(target: Target, place: Place) -> dict[str, t.Any]:
         "ListenAddr": target.listen_address,
         "AdvertiseAddr": target.advertise_address,
         "ForceNewCluster": True,
-        # What is left out of this part would be switched off.
-        "Spec": {"EncryptionConfig": {"AutoLockManagers": target.autolock}},
+        "Spec": {},
     }
     if target.data_path_address:
         body["DataPathAddr"] = target.data_path_address
