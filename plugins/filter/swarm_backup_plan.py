@@ -11,8 +11,8 @@ short_description: Choose the manager whose engine is stopped for a backup
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Takes what M(flowstead.airflow.swarm_node_info) said on each host, and names the manager that is missed least. That is
-    one that does not lead, preferably one that takes no tasks. Nothing is read or changed.
+  - Takes what M(flowstead.airflow.swarm_node_info) said on each host, and names the manager that is missed least. That
+    is one that does not lead, preferably one that takes no tasks. Nothing is read or changed.
 options:
   _input:
     description: Inventory host names and what the module returned there.

@@ -11,8 +11,8 @@ short_description: Switch a swarm's autolock on or off, and read its unlock key
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Runs on a manager. With autolock, managers keep the keys to the swarm's store encrypted on their disks. Whoever gets hold
-    of a disk, or of a backup, then cannot read the swarm's secrets without the unlock key.
+  - Runs on a manager. With autolock, managers keep the keys to the swarm's store encrypted on their disks. Whoever
+    gets hold of a disk, or of a backup, then cannot read the swarm's secrets without the unlock key.
   - The price is that a manager whose engine was restarted, for example by a reboot, is locked until it gets the key
     from M(flowstead.airflow.swarm_unlock) or C(docker swarm unlock).
 extends_documentation_fragment:

@@ -11,12 +11,12 @@ short_description: Keep the state of a swarm's manager in a file
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Runs on a manager. Stops its engine, packs the directory C(swarm) of the engine's data, starts the engine, unlocks the
-    manager where that is needed, and returns when it works again. The engine is started also when packing fails.
+  - Runs on a manager. Stops its engine, packs the directory C(swarm) of the engine's data, starts the engine, unlocks
+    the manager where that is needed, and returns when it works again. The engine is started also when packing fails.
   - Stopping an engine ends all its containers within seconds. Empty the node with M(flowstead.airflow.swarm_drain)
     first. The other managers have to be a majority without this one.
-  - The file holds services, networks, configs, secrets, nodes and the swarm's authority. Without autolock its reader can read
-    all of them. With autolock he needs the unlock key, which is not in it.
+  - The file holds services, networks, configs, secrets, nodes and the swarm's authority. Without autolock its reader
+    can read all of them. With autolock he needs the unlock key, which is not in it.
 extends_documentation_fragment:
   - flowstead.airflow.attributes
   - flowstead.airflow.attributes.swarm
@@ -34,14 +34,14 @@ attributes:
 options:
   path:
     description:
-      - The file, for example C(/var/tmp/swarm.tar.gz). It must not exist, and only its owner can read it. Its directory needs
-        as much free space as the state takes.
+      - The file, for example C(/var/tmp/swarm.tar.gz). It must not exist, and only its owner can read it. Its
+        directory needs as much free space as the state takes.
     type: path
     required: true
   unlock_key:
     description:
-      - The unlock key that people hold. One that is not the swarm's is an error before anything is stopped, since a backup
-        would be of no use with it.
+      - The unlock key that people hold. One that is not the swarm's is an error before anything is stopped, since a
+        backup would be of no use with it.
       - The manager is unlocked also without it.
     type: str
     default: ""

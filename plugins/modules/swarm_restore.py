@@ -11,9 +11,10 @@ short_description: Bring a swarm back from the kept state of one of its managers
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Runs on the host that is to be the first manager again, with an archive that M(flowstead.airflow.swarm_backup) wrote. Stops
-    the engine, puts the archive's state in the place of the host's own, which is kept aside, starts the engine, unlocks it
-    where that is needed, and makes this host the only manager of that swarm (C(docker swarm init --force-new-cluster)).
+  - Runs on the host that is to be the first manager again, with an archive that M(flowstead.airflow.swarm_backup)
+    wrote. Stops the engine, puts the archive's state in the place of the host's own, which is kept aside, starts the
+    engine, unlocks it where that is needed, and makes this host the only manager of that swarm (C(docker swarm init
+    --force-new-cluster)).
   - Services, secrets, configs, networks and the swarm's authority are those of the time of the backup. Data of
     volumes is not part of it.
 extends_documentation_fragment:
@@ -66,8 +67,9 @@ options:
   managers:
     description:
       - How many managers the swarm had, as the manifest says. It matters with O(autolock) only.
-      - Docker cannot make one manager of an autolocked swarm go on without the others (moby issue 36852). With more than
-        one, restore a majority of them, each from a backup of its own and under its own address. RV(works) is false until then.
+      - Docker cannot make one manager of an autolocked swarm go on without the others (moby issue 36852). With more
+        than one, restore a majority of them, each from a backup of its own and under its own address. RV(works) is
+        false until then.
     type: int
     default: 1
   force:

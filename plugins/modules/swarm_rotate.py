@@ -11,8 +11,8 @@ short_description: Rotate a swarm's join tokens, certificate authority or unlock
 version_added: "0.1.0"
 author: flowstead.airflow contributors (@flowstead)
 description:
-  - Runs on a manager, for the whole swarm, and rotates exactly what O(rotate) names, in one request. None of the new values
-    is returned.
+  - Runs on a manager, for the whole swarm, and rotates exactly what O(rotate) names, in one request. None of the new
+    values is returned.
   - With a new certificate authority it returns when every node has a certificate of it and trusts no other.
   - Whether something was rotated before cannot be told, so that this is a change each time.
 extends_documentation_fragment:

@@ -197,9 +197,7 @@ def test_a_backup_of_a_locked_swarm_is_of_no_use_with_another_key(host: Host, tm
         host.restore(packed, autolock=True, unlock_key=f"{key[:-4]}AAAA")
 
 
-def test_the_engine_runs_again_when_packing_fails(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_engine_runs_again_when_packing_fails(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_directory: Path, _path: Path) -> archive.Packed:
         raise OSError(28, "No space left on device")
 

@@ -66,8 +66,8 @@ def refuse_unpackable(directory: Path, path: Path) -> None:
     needed, free = size_of(directory) + SPARE, shutil.disk_usage(path.parent).free
     if free < needed:
         raise SwarmProblem(
-            f"{path.parent} has {free // 2**20} MiB free, and the archive may take {needed // 2**20} MiB. Make room, or "
-            "name another place."
+            f"{path.parent} has {free // 2**20} MiB free, and the archive may take {needed // 2**20} MiB. Make room, "
+            "or name another place."
         )
 
 
@@ -107,7 +107,9 @@ def read_archive(path: Path, sha256: str = "") -> dict[str, t.Any]:
     if not path.is_file():
         raise SwarmProblem(f"{path} is no file.")
     if sha256 and digest(path) != sha256.lower():
-        raise SwarmProblem(f"{path} is not what was written: its SHA-256 is another one than {sha256}. Take another copy.")
+        raise SwarmProblem(
+            f"{path} is not what was written: its SHA-256 is another one than {sha256}. Take another copy."
+        )
     try:
         with tarfile.open(path, "r:*") as archive:
             members = archive.getmembers()
@@ -123,8 +125,8 @@ def unpack(path: Path, parent: Path) -> None:
     with tarfile.open(path, "r:*") as archive:
         if hasattr(tarfile, "tar_filter"):
             archive.extractall(parent, filter="tar")
-        else:  # Python before the security releases of June 2023; read_archive has refused what the filter would
-            archive.extractall(parent)
+        else:  # Python before the security releases of June 2023
+            archive.extractall(parent)  # noqa: S202 read_archive has refused what the filter would
 
 
 def _refuse_members(path: Path, members: t.Sequence[tarfile.TarInfo]) -> None:

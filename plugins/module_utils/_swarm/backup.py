@@ -5,8 +5,8 @@
 
 PRIVATE to the collection.
 
-The store of a running manager is written to all the time, so that a copy of it may be none. Docker's documentation asks for
-a stopped engine.
+The store of a running manager is written to all the time, so that a copy of it may be none. Docker's documentation
+asks for a stopped engine.
 """
 
 from __future__ import annotations
@@ -57,14 +57,17 @@ def inspect(engine: EngineLike, path: Path, unlock_key: str = "") -> Source:
     node = read_node(engine)
     swarm = node["swarm"]
     if swarm["state"] != "active" or not swarm["manager"]:
-        raise SwarmProblem(f"This host manages no swarm (its state is {swarm['state']!r}), so there is nothing to keep.")
+        raise SwarmProblem(
+            f"This host manages no swarm (its state is {swarm['state']!r}), so there is nothing to keep."
+        )
     if node["cluster"]["error"]:
         raise SwarmProblem(f"This host's swarm does not work: {node['cluster']['error']} What it has may be old.")
     key = read_unlock_key(engine) if node["cluster"]["autolock"] else ""
     if key and unlock_key and unlock_key != key:
         raise SwarmProblem(
-            "The given unlock key is not the swarm's, so that nobody could restore from a backup with it. Its engine was "
-            "not stopped. `docker swarm unlock-key` tells the key; keep that one (swarm_unlock_key, swarm_unlock_key_file)."
+            "The given unlock key is not the swarm's, so that nobody could restore from a backup with it. Its engine "
+            "was not stopped. `docker swarm unlock-key` tells the key; keep that one (swarm_unlock_key, "
+            "swarm_unlock_key_file)."
         )
     info = engine.get("/info")
     directory = Path(info.get("DockerRootDir") or DATA_ROOT, archive.NAME)

@@ -33,8 +33,8 @@ _STUCK = {
     ),
     "error": "cannot take part in its swarm ('error'). Its own words: {error}",
     "locked": (
-        "is a manager of a locked swarm and waits for its key. Set swarm_unlock_key or swarm_unlock_key_file and run this "
-        "without --limit, or run `docker swarm unlock` there, then this playbook again; never let it join anew"
+        "is a manager of a locked swarm and waits for its key. Set swarm_unlock_key or swarm_unlock_key_file and run "
+        "this without --limit, or run `docker swarm unlock` there, then this playbook again; never let it join anew"
     ),
 }
 

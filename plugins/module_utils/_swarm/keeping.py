@@ -17,21 +17,23 @@ def plan_backup(members: Members, wanted: str = "", accept_outage: bool = False)
     """Choose the manager whose engine is stopped for a backup.
 
     Args:
-        members: inventory host -> what ``swarm_node_info`` said there, in order of the inventory. Hosts that could not be
-            asked have no ``swarm``.
+        members: inventory host -> what ``swarm_node_info`` said there, in order of the inventory. Hosts that could
+            not be asked have no ``swarm``.
         wanted: host that a person has chosen, or "".
         accept_outage: also where the swarm cannot be managed while the engine is stopped.
 
     Returns:
-        ``host`` (or ""), ``entry`` (another manager, to drain it through, or ""), ``node_id``, ``drain`` (whether tasks have
-        to leave it first, and can), ``outage`` (whether the swarm cannot be managed meanwhile) and ``problems``.
+        ``host`` (or ""), ``entry`` (another manager, to drain it through, or ""), ``node_id``, ``drain`` (whether
+        tasks have to leave it first, and can), ``outage`` (whether the swarm cannot be managed meanwhile) and
+        ``problems``.
     """
     plan: dict[str, t.Any] = {"host": "", "entry": "", "node_id": "", "drain": False, "outage": False, "problems": []}
     working = working_managers(members)
     problems = _problems_of_managers(members, working)
     if wanted and wanted not in working and not problems:
         problems.append(
-            f"{wanted} (swarm_backup_host) is no manager that works. These are: {', '.join(working)}. Name one of them, or none."
+            f"{wanted} (swarm_backup_host) is no manager that works. These are: {', '.join(working)}. Name one of "
+            "them, or none."
         )
     if problems:
         return {**plan, "problems": problems}
@@ -43,7 +45,8 @@ def plan_backup(members: Members, wanted: str = "", accept_outage: bool = False)
     outage = _outage(managers, chosen)
     if outage and not accept_outage:
         problems.append(
-            f"Nothing was stopped. {outage} Take the backup when that does no harm, and say so: -e swarm_backup_accept_outage=true."
+            f"Nothing was stopped. {outage} Take the backup when that does no harm, and say so: -e "
+            "swarm_backup_accept_outage=true."
         )
     elif chosen["leader"] and len(managers) > 1 and not accept_outage:
         problems.append(
@@ -75,13 +78,15 @@ def plan_restore(members: Members, host: str, force: bool = False) -> list[str]:
     """
     if not host:
         return [
-            "swarm_restore_host is empty, so nothing was changed. Name the host that is to be the first manager again, by "
-            "its name in the inventory: -e swarm_restore_host=HOST."
+            "swarm_restore_host is empty, so nothing was changed. Name the host that is to be the first manager "
+            "again, by its name in the inventory: -e swarm_restore_host=HOST."
         ]
     if host not in members:
         return [f"{host} (swarm_restore_host) is not in this inventory, or not in this play. Nothing was changed."]
     if "swarm" not in members[host]:
-        return [f"{host} (swarm_restore_host) could not be asked. Nothing was changed. Make sure that it can be reached."]
+        return [
+            f"{host} (swarm_restore_host) could not be asked. Nothing was changed. Make sure that it can be reached."
+        ]
     alive = [f"{name} manages swarm {node['swarm']['cluster_id']}" for name, node in working_managers(members).items()]
     alive += [
         f"{name} is locked, and may work once it has the unlock key (playbook swarm)"
@@ -91,10 +96,10 @@ def plan_restore(members: Members, host: str, force: bool = False) -> list[str]:
     if not alive or force:
         return []
     return [
-        f"Nothing was changed, because a swarm is there: {'; '.join(alive)}. Restoring an older one beside it makes two of "
-        "them, and whatever was written since the backup is lost. A swarm that lost some of its managers needs no backup: "
-        "rebuild those and run site. If you do want to go back, first let these hosts leave (`docker swarm leave --force`), "
-        "or say -e swarm_restore_force=true."
+        f"Nothing was changed, because a swarm is there: {'; '.join(alive)}. Restoring an older one beside it makes "
+        "two of them, and whatever was written since the backup is lost. A swarm that lost some of its managers "
+        "needs no backup: rebuild those and run site. If you do want to go back, first let these hosts leave "
+        "(`docker swarm leave --force`), or say -e swarm_restore_force=true."
     ]
 
 
@@ -131,8 +136,8 @@ def _best(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
 def _outage(managers: t.Sequence[t.Mapping[str, t.Any]], chosen: t.Mapping[str, t.Any]) -> str:
     if len(managers) == 1:
         return (
-            "This swarm has one manager, and a backup needs its engine to be stopped: all that runs on it stops meanwhile, and "
-            "nothing is started again anywhere."
+            "This swarm has one manager, and a backup needs its engine to be stopped: all that runs on it stops "
+            "meanwhile, and nothing is started again anywhere."
         )
     left = [node for node in managers if node is not chosen and node["reachability"] == "reachable"]
     majority = len(managers) // 2 + 1

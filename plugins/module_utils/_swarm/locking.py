@@ -5,8 +5,8 @@
 
 PRIVATE to the collection.
 
-An autolocked manager keeps its keys encrypted on its disk: after each start of its engine it is ``locked``, and takes no
-part in the swarm, until somebody gives it the unlock key.
+An autolocked manager keeps its keys encrypted on its disk: after each start of its engine it is ``locked``, and takes
+no part in the swarm, until somebody gives it the unlock key.
 
 Source for paths and bodies: Docker Engine API reference 1.41, ``/swarm``, ``/swarm/update``, ``/swarm/unlock``.
 """
@@ -93,8 +93,8 @@ def unlock(
         return False
     if not key:
         raise SwarmProblem(
-            "This host's manager is locked, and there is no key to unlock it. Set swarm_unlock_key (from the vault), or "
-            "swarm_unlock_key_file, the file on the controller that holds it. A manager that works tells the key: "
+            "This host's manager is locked, and there is no key to unlock it. Set swarm_unlock_key (from the vault), "
+            "or swarm_unlock_key_file, the file on the controller that holds it. A manager that works tells the key: "
             "`docker swarm unlock-key`. Do not let this host leave the swarm: it is a member of it."
         )
     if not check_mode:
@@ -112,9 +112,9 @@ def _give_key(engine: EngineLike, key: str) -> None:
     except EngineError as error:
         if "invalid key" in error.message.lower():
             raise SwarmProblem(
-                "This host's manager is locked, and the given key is not the one that unlocks it. Nothing was changed. "
-                "After a rotation the new key counts, and for a manager that was off meanwhile the one before. A manager "
-                "that works tells the key: `docker swarm unlock-key`."
+                "This host's manager is locked, and the given key is not the one that unlocks it. Nothing was "
+                "changed. After a rotation the new key counts, and for a manager that was off meanwhile the one "
+                "before. A manager that works tells the key: `docker swarm unlock-key`."
             ) from error
         # Others may have unlocked it meanwhile, and an engine that waits for a majority gives up in the end.
         if "not locked" not in error.message and "could not be started" not in error.message:

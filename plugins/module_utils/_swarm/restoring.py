@@ -9,8 +9,8 @@ Source: Docker, "Administer and maintain a swarm of Docker Engines", section "Re
 reference 1.41, ``/swarm/init`` with ``ForceNewCluster``.
 
 An engine cannot make a new cluster of an autolocked state: the request finds the store locked although it was unlocked
-before, and forgets the swarm (moby/moby#36852, seen with 20.10.24). So such a state is unlocked and nothing else: it works
-when its swarm had one manager, or when a majority of its managers were restored, each from a backup of its own.
+before, and forgets the swarm (moby/moby#36852, seen with 20.10.24). So such a state is unlocked and nothing else: it
+works when its swarm had one manager, or when a majority of its managers were restored, each from a backup of its own.
 """
 
 from __future__ import annotations
@@ -92,16 +92,16 @@ def inspect(engine: EngineLike, target: Target, *, force: bool = False) -> Place
     before = host_of(str(saved.get("AdvertiseAddr", "")))
     if target.autolock and before and before != target.advertise_address:
         raise SwarmProblem(
-            f"The backup is of an autolocked swarm, and of a manager with the address {before}. Docker can start such a state "
-            f"under that address only, and this host's is {target.advertise_address} (swarm_advertise_address). Nothing was "
-            "changed. Restore on a host with that address."
+            f"The backup is of an autolocked swarm, and of a manager with the address {before}. Docker can start "
+            f"such a state under that address only, and this host's is {target.advertise_address} "
+            "(swarm_advertise_address). Nothing was changed. Restore on a host with that address."
         )
     node = read_node(engine)
     swarm = node["swarm"]
     if not force and swarm["state"] == "active" and swarm["manager"] and not node["cluster"]["error"]:
         raise SwarmProblem(
-            f"This host manages the swarm {swarm['cluster_id']}, which works. Restoring would put an older one in its place, "
-            "so nothing was changed. Set swarm_restore_force if that is what you want."
+            f"This host manages the swarm {swarm['cluster_id']}, which works. Restoring would put an older one in "
+            "its place, so nothing was changed. Set swarm_restore_force if that is what you want."
         )
     root = target.data_root
     if not root and node["engine"]["reachable"]:
@@ -183,7 +183,7 @@ def _await_state(engine: EngineLike, timeout: float, wait: Wait) -> str:
 
 
 def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float, wait: Wait) -> None:
-    """The others of the kept state do not answer, so this manager goes on without them: a new cluster, with the old state."""
+    """The others of the kept state do not answer, so this manager goes on without them, with their state."""
     refused = ""
 
     def taken() -> bool:
@@ -219,8 +219,8 @@ def _unlock(engine: EngineLike, target: Target) -> None:
     except EngineError as error:
         if "invalid key" in error.message.lower():
             raise SwarmProblem(
-                "The state was restored, and the given key does not unlock it: it has to be the one of the time of the backup. "
-                "Run this again with that key."
+                "The state was restored, and the given key does not unlock it: it has to be the one of the time of "
+                "the backup. Run this again with that key."
             ) from error
         raise
 

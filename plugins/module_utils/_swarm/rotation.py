@@ -97,9 +97,9 @@ def refusal(rotation: Rotation, seconds: float) -> str:
     return (
         f"After {seconds:.0f} s the swarm's new authority is not in use everywhere: {'; '.join(rotation.behind)}. "
         "The rotation goes on by itself, and until it ends both authorities count, so nothing is broken. Bring these "
-        "nodes back and run this again, which waits for this rotation and begins no other. Nodes that are gone for good "
-        "hold it up until they are removed (`docker node rm`)."
-        + (f" Done are: {', '.join(others)}." if others else "")
+        "nodes back and run this again, which waits for this rotation and begins no other. Nodes that are gone for "
+        "good "
+        "hold it up until they are removed (`docker node rm`)." + (f" Done are: {', '.join(others)}." if others else "")
     )
 
 
@@ -129,7 +129,8 @@ def _read_swarm(engine: EngineLike) -> dict[str, t.Any]:
     swarm = read_node(engine)["swarm"]
     if swarm["state"] != "active" or not swarm["manager"]:
         raise SwarmProblem(
-            f"This host manages no swarm (its state is {swarm['state']!r}), so nothing was rotated. Run this on a manager."
+            f"This host manages no swarm (its state is {swarm['state']!r}), so nothing was rotated. Run this on a "
+            "manager."
         )
     return dict(engine.get("/swarm"))
 

@@ -75,9 +75,7 @@ class FakeManager(FakeEngine):
             if self.state != "locked":
                 raise EngineError(409, "swarm is not locked", "POST /swarm/unlock")
             if body["UnlockKey"] != self.key:
-                raise EngineError(
-                    400, "swarm could not be unlocked: invalid key provided", "POST /swarm/unlock"
-                )
+                raise EngineError(400, "swarm could not be unlocked: invalid key provided", "POST /swarm/unlock")
             self.state, self.manager = "active", True
             return None
         return super().post(path, body, query)

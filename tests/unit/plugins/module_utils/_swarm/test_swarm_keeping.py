@@ -119,6 +119,8 @@ def test_a_locked_manager_elsewhere_is_unlocked_and_nothing_restored():
     assert plan_restore(members, "m2") == []
 
 
-@pytest.mark.parametrize(("host", "says"), [("", "is empty"), ("x1", "not in this inventory"), ("m2", "could not be asked")])
+@pytest.mark.parametrize(
+    ("host", "says"), [("", "is empty"), ("x1", "not in this inventory"), ("m2", "could not be asked")]
+)
 def test_a_host_that_nobody_knows_or_reaches_is_refused(host, says):
     assert says in plan_restore({**lost(m1="inactive"), "m2": {"unreachable": True}}, host, force=True)[0]
