@@ -72,7 +72,7 @@ def inspect(engine: EngineLike, path: Path, unlock_key: str = "") -> Source:
     info = engine.get("/info")
     directory = Path(info.get("DockerRootDir") or DATA_ROOT, archive.NAME)
     archive.refuse_unpackable(directory, path)
-    own = next((peer for peer in node["nodes"] if peer["id"] == swarm["node_id"]), {})
+    own: dict[str, t.Any] = next((peer for peer in node["nodes"] if peer["id"] == swarm["node_id"]), {})
     manifest = {
         "cluster_id": swarm["cluster_id"],
         "node_id": swarm["node_id"],

@@ -98,8 +98,8 @@ def refusal(rotation: Rotation, seconds: float) -> str:
         f"After {seconds:.0f} s the swarm's new authority is not in use everywhere: {'; '.join(rotation.behind)}. "
         "The rotation goes on by itself, and until it ends both authorities count, so nothing is broken. Bring these "
         "nodes back and run this again, which waits for this rotation and begins no other. Nodes that are gone for "
-        "good "
-        "hold it up until they are removed (`docker node rm`)." + (f" Done are: {', '.join(others)}." if others else "")
+        "good hold it up until they are removed (`docker node rm`)."
+        + (f" Done are: {', '.join(others)}." if others else "")
     )
 
 
