@@ -120,7 +120,7 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
     for node in live:
         if node["ID"] in kept and node_state(node) == "ready":
             ready.setdefault(node_hostname(node), []).append(node)
-    managers = [node for node in live if node["Spec"].get("Role") == "manager"]
+    managers = [node for node in live if _votes(node)]
     reachable = sum(_reachable(node) for node in managers)
     count = len(managers)
     found = Replaced([], [])
@@ -132,7 +132,7 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
         reason = ""
         if not any(_same_address(node, twin) for twin in ready[name]):
             reason = "its address is another one, so it may be another host of the same name"
-        elif role == "manager" and reachable < (count - 1) // 2 + 1:
+        elif _votes(node) and reachable < (count - 1) // 2 + 1:
             reason = f"only {reachable} of {count} managers can be reached, too few to do without its vote"
         if reason:
             found.kept.append(
@@ -217,8 +217,9 @@ def remove_replaced(
     Raises:
         SwarmProblem: the swarm refuses.
     """
-    if node["role"] == "manager":
-        live = engine.get(f"/nodes/{node['id']}")
+    live = engine.get(f"/nodes/{node['id']}") if node["role"] == "manager" else {}
+    # Of a swarm that was made anew (init --force-new-cluster), only the record is left, and it cannot be demoted.
+    if live and _votes(live):
         change = NodeChange(node["id"], node["hostname"], _normal(live["Spec"]), _normal(live["Spec"]))
         write_change(engine, change, WantedNode(node["id"], role="worker"))
     refusal = ""
@@ -286,6 +287,10 @@ def node_state(node: t.Mapping[str, t.Any]) -> str:
 
 def _reachable(node: t.Mapping[str, t.Any]) -> bool:
     return (node.get("ManagerStatus") or {}).get("Reachability") == "reachable"
+
+
+def _votes(node: t.Mapping[str, t.Any]) -> bool:
+    return node["Spec"].get("Role") == "manager" and bool((node.get("ManagerStatus") or {}).get("Reachability"))
 
 
 def _same_address(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
