@@ -19,12 +19,22 @@ from stacks import Stack
 
 
 @pytest.fixture(scope="session")
-def docker() -> Iterator[PrivateEngine]:
+def packages() -> Iterator[None]:
+    """What an engine needs, on this machine."""
+    try:
+        with engine_packages():
+            yield
+    except NotInstallable as reason:
+        pytest.fail(str(reason), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def docker(packages: None) -> Iterator[PrivateEngine]:
     """A swarm of one node with the images ``tiny:1`` and ``tiny:2``."""
     try:
-        with engine_packages(), swarm_of_one() as engine:
+        with swarm_of_one() as engine:
             yield engine
-    except (CannotStart, NotInstallable) as reason:
+    except CannotStart as reason:
         pytest.fail(str(reason), pytrace=False)
 
 

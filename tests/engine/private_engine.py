@@ -124,12 +124,17 @@ class PrivateEngine:
         self.log = home / "dockerd.log"
         for name in ("data", "exec"):
             (home / name).mkdir()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with the data that it had before."""
+        home = self.home
         command = (
             "ip link set lo up && exec dockerd "
             f"--host unix://{self.socket} --data-root {home}/data --exec-root {home}/exec "
             f"--pidfile {home}/dockerd.pid --log-level warn --shutdown-timeout 5"
         )
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--net", "sh", "-c", command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
@@ -160,6 +165,16 @@ class PrivateEngine:
         assert answer.status == 200, text
         assert "errorDetail" not in text, text
 
+    def halt(self) -> None:
+        """End it as a shutdown of its host does: its data stays, and it is a member of its swarm still."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+
     def stop(self) -> None:
         """End it and all it has started, and release what it has mounted."""
         if self.process.poll():
@@ -169,12 +184,7 @@ class PrivateEngine:
         if self.process.poll() is None:
             with contextlib.suppress(EngineUnreachable, EngineError):
                 Engine(self.socket).post("/swarm/leave", query={"force": "true"})
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
+        self.halt()
         for _ in range(3):
             for line in reversed(Path("/proc/mounts").read_text().splitlines()):
                 mount = line.split()[1]

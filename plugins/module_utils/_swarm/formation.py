@@ -33,8 +33,8 @@ STUCK = {
     ),
     "error": "cannot take part in its swarm ('error'). Its own words: {error}",
     "locked": (
-        "is a manager of a locked swarm and waits for its key. "
-        "Run `docker swarm unlock` there, then this playbook again; never let it join anew"
+        "is a manager of a locked swarm and waits for its key. Set swarm_unlock_key or swarm_unlock_key_file and run "
+        "this without --limit, or run `docker swarm unlock` there, then this playbook again; never let it join anew"
     ),
 }
 
@@ -60,6 +60,7 @@ def plan_formation(
         ``founder`` (host that initialises, or ""), ``entry`` (host with a manager to join through and to ask),
         ``cluster_id``, ``addresses`` (manager addresses to join, the entry's first), ``managers`` and
         ``workers`` (hosts that have to join), ``compare`` (members whose bridge differs from the wanted one),
+        ``autolock`` (whether managers lock),
         ``nodes`` (what each host of the run is to be), ``settled`` (whether all nodes are that already),
         ``member_addresses``, ``warnings`` and ``problems`` (texts; when there are any, nothing may be done).
     """
@@ -78,24 +79,33 @@ def plan_formation(
         problems.append(_without_leader({host: in_charge[host] for host in headless}))
     entry = next((host for host in [*managers, *workers, *working] if host in working), "")
     founder = ""
-    if not problems and not entry:
+    locked = sorted(host for host, node in members.items() if node["swarm"]["state"] == "locked")
+    if not problems and not entry and not locked:
         founder = _founder(members, active, managers, problems)
         entry = founder
     live = in_charge.get(entry)
     if live and len(clusters) == 1:
         problems.extend(_strangers(live, active, in_charge))
-    joining = [host for host in members if host not in active and host != founder]
-    new_managers = [host for host in managers if host in joining]
+    joining = [host for host in members if host not in active and host != founder and host not in locked]
     problems += problems_of_ports(members, [founder, *joining], [founder, *managers])
     if founder:
         problems += pools.refuse_overlap(settings.address_pools, settings.subnet_size, networks_of(members))
     nodes = wanted_nodes(members, managers)
     warnings = advice_on_managers(managers)
     is_settled = False
+    if locked and not problems:
+        warnings.append(
+            f"{', '.join(locked)}: locked. A real run unlocks them first"
+            + ("." if entry else ", and what else it changes cannot be told before.")
+        )
+        # Without a manager that works nothing can be planned, and nobody could be asked.
+        is_settled = not entry
+        joining = joining if entry else []
     if live and not problems:
         warnings += drift(members, live, settings)
         try:
-            is_settled = not joining and settled(live["nodes"], nodes, settings)
+            present = [node for node in nodes if node["host"] not in locked]
+            is_settled = not joining and settled(live["nodes"], present, settings)
         except SwarmProblem as problem:
             problems.append(str(problem))
     return {
@@ -103,10 +113,11 @@ def plan_formation(
         "entry": entry,
         "cluster_id": clusters[0] if len(clusters) == 1 else "",
         "addresses": _addresses(live) if live else [],
-        "managers": new_managers,
+        "managers": [host for host in managers if host in joining],
         "workers": [host for host in workers if host in joining],
         "compare": [host for host, node in active.items() if _has_other_bridge(node)],
-        "nodes": nodes,
+        "autolock": bool(live and live["cluster"].get("autolock")),
+        "nodes": [node for node in nodes if node["host"] not in locked],
         "settled": is_settled,
         "member_addresses": member_addresses(members, live),
         "warnings": warnings,
@@ -129,7 +140,7 @@ def _problems_of_hosts(
         state = node["swarm"]["state"]
         if not node["engine"]["reachable"] and not check_mode:
             problems.append(f"{host}: {node['engine']['error']}")
-        elif state in STUCK:
+        elif state in STUCK and not (state == "locked" and check_mode):
             problems.append(f"{host}: {STUCK[state].format(error=node['swarm']['error'] or 'none')}.")
     return problems
 

@@ -162,7 +162,7 @@ def _stuck(state: str, error: str) -> str:
     ways = {
         "pending": "It has been joining a swarm and gets no answer. If it was removed from that swarm, "
         "run `docker swarm leave --force` on it; if not, check 2377/tcp to the managers.",
-        "locked": "Run `docker swarm unlock` on it with the swarm's unlock key.",
+        "locked": "It is a member that waits for the swarm's unlock key: run `docker swarm unlock` on it.",
     }
     return f"This host's swarm state is {state!r}{f' ({error})' if error else ''}. " + ways.get(
         state, "Look at the log of its engine; `docker swarm leave --force` starts it afresh."

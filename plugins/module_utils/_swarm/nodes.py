@@ -122,7 +122,7 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
     for node in live:
         if node["ID"] in kept and node_state(node) == "ready":
             ready.setdefault(node_hostname(node), []).append(node)
-    managers = [node for node in live if node["Spec"].get("Role") == "manager"]
+    managers = [node for node in live if votes(node)]
     reachable = sum(_reachable(node) for node in managers)
     count = len(managers)
     found = Replaced([], [])
@@ -134,7 +134,7 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
         reason = ""
         if not any(_same_address(node, twin) for twin in ready[name]):
             reason = "its address is another one, so it may be another host of the same name"
-        elif role == "manager" and reachable < (count - 1) // 2 + 1:
+        elif votes(node) and reachable < (count - 1) // 2 + 1:
             reason = f"only {reachable} of {count} managers can be reached, too few to do without its vote"
         if reason:
             found.kept.append(
@@ -255,6 +255,10 @@ def node_state(node: t.Mapping[str, t.Any]) -> str:
 
 def _reachable(node: t.Mapping[str, t.Any]) -> bool:
     return (node.get("ManagerStatus") or {}).get("Reachability") == "reachable"
+
+
+def votes(node: t.Mapping[str, t.Any]) -> bool:
+    return node["Spec"].get("Role") == "manager" and bool((node.get("ManagerStatus") or {}).get("Reachability"))
 
 
 def _same_address(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:

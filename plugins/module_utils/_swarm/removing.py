@@ -23,6 +23,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     node_hostname,
     node_state,
     update_node,
+    votes,
 )
 
 
@@ -129,7 +130,9 @@ def remove_replaced(
     Raises:
         SwarmProblem: the swarm refuses.
     """
-    if node["role"] == "manager":
+    live = engine.get(f"/nodes/{node['id']}") if node["role"] == "manager" else {}
+    # Of a swarm that was made anew (init --force-new-cluster), only the record is left, and it cannot be demoted.
+    if live and votes(live):
         update_node(engine, node["id"], node["hostname"], lambda spec: {**spec, "Role": "worker"})
     # A demoted manager leaves the quorum a moment later; until then its removal is refused.
     refusal = _delete(engine, node["id"], timeout, wait)

@@ -134,3 +134,20 @@ def test_two_swarms_stop_the_run_with_both_ids_and_hosts(play):
 
     assert code != 0
     assert "2 different swarms (ours: m1; theirs: m2)" in " ".join(output.split())
+
+
+def test_a_locked_manager_is_foretold_to_be_unlocked_and_its_key_is_never_printed(play):
+    code, output = play({"m1": manager(), "m2": FakeEngine(state="locked")}, swarm_unlock_key="SWMKEY-1-secret")
+
+    assert code == 0, output
+    assert "m2: locked. A real run unlocks them first." in " ".join(output.split())
+    assert "unlock_key: VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in output
+    assert "SWMKEY-1-secret" not in output
+    assert "Members | Join" not in output
+
+
+def test_a_locked_manager_without_a_key_stops_the_run_and_names_the_variable(play):
+    code, output = play({"m1": manager(), "m2": FakeEngine(state="locked")})
+
+    assert code != 0
+    assert "Set swarm_unlock_key" in " ".join(output.split())

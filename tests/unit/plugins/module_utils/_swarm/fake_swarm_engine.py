@@ -176,7 +176,7 @@ class FakeEngine:
         elif kind == "nodes" and self.manager:
             node = self._node(name, f"DELETE {path}")
             ready = node["Status"]["State"] != "down" and not query
-            if ready or node["Spec"]["Role"] == "manager":
+            if ready or node.get("ManagerStatus"):
                 raise EngineError(400, f"node {name} is not down or is a manager", f"DELETE {path}")
             del self.nodes[name]
         else:
@@ -192,6 +192,8 @@ class FakeEngine:
         if node["Spec"]["Role"] == "manager" and body["Role"] == "worker" and len(managers) == 1:
             raise EngineError(400, "attempting to demote the last manager of the swarm", f"POST {path}")
         demoted = node["Spec"]["Role"] == "manager" and body["Role"] == "worker"
+        if demoted and not node.get("ManagerStatus"):
+            raise EngineError(404, "can't find manager in raft memberlist", f"POST {path}")
         left = [peer for peer in managers if peer is not node]
         alive = sum((peer.get("ManagerStatus") or {}).get("Reachability") == "reachable" for peer in left)
         if demoted and alive < len(left) // 2 + 1:

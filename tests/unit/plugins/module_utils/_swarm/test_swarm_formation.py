@@ -324,3 +324,29 @@ def test_a_live_swarm_that_can_make_no_networks_is_told():
     )
     warnings = plan_formation({"m1": member(read_node(engine))}, ["m1"], [])["warnings"]
     assert "invalid pools size: 0" in warnings[0]
+
+
+def locked():
+    return read_node(FakeEngine(state="locked"))
+
+
+def test_a_locked_manager_is_foretold_to_be_unlocked_and_never_joins():
+    plan = plan_formation({"m1": manager("id1"), "m2": locked()}, ["m1", "m2"], [], check_mode=True)
+    assert plan["problems"] == []
+    assert (plan["entry"], plan["founder"], plan["managers"]) == ("m1", "", [])
+    assert any("m2: locked. A real run unlocks them first." in text for text in plan["warnings"])
+
+
+def test_a_swarm_whose_managers_are_all_locked_is_not_founded_anew_in_check_mode():
+    plan = plan_formation({"m1": locked(), "w1": outside()}, ["m1"], ["w1"], check_mode=True)
+    assert plan["problems"] == []
+    assert (plan["entry"], plan["founder"], plan["managers"], plan["workers"]) == ("", "", [], [])
+    assert plan["settled"]
+    assert any("cannot be told before" in text for text in plan["warnings"])
+
+
+def test_a_locked_manager_outside_of_the_run_stops_it_and_names_the_variables():
+    plan = plan_formation({"m1": outside(), "m2": locked()}, ["m1", "m2"], [])
+    assert (plan["founder"], plan["entry"]) == ("", "")
+    assert "swarm_unlock_key_file" in plan["problems"][0]
+    assert "never let it join anew" in plan["problems"][0]

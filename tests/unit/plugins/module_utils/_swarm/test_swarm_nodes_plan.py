@@ -224,3 +224,17 @@ def test_a_replaced_node_that_cannot_be_removed_is_an_error_with_the_reason():
     engine.fail["/nodes/old"] = EngineError(400, "is a member of the raft cluster", "DELETE")
     with pytest.raises(SwarmProblem, match="raft cluster"):
         remove_replaced(engine, {"id": "old", "hostname": "w1", "role": "worker"}, wait=at_once)
+
+
+def test_managers_of_a_swarm_that_was_made_anew_are_only_records_and_go_without_a_demotion():
+    gone = [make_node(f"old{n}", f"m{n}", "manager", state="down", address=f"192.0.2.{n}") for n in (2, 3)]
+    for node in gone:
+        node["ManagerStatus"] = None
+    back = [make_node(f"id{n}", f"m{n}", "manager", address=f"192.0.2.{n}") for n in (1, 2)]
+    engine = FakeEngine(state="active", manager=True, node_id="id1", nodes=[*back, *gone])
+
+    found = plan_replaced(engine.get("/nodes"), {"id1", "id2"})
+    assert [node["id"] for node in found.removable] == ["old2"]
+    remove_replaced(engine, found.removable[0], wait=lambda condition, _seconds: condition())
+    assert sorted(engine.nodes) == ["id1", "id2", "old3"]
+    assert engine.posts == []
