@@ -73,7 +73,12 @@ class Swarm:
         return subprocess.run(
             [str(PLAYBOOK), "playbooks/run.yml", "-i", str(self.inventory), *given],
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": "ansible.cfg", "ANSIBLE_NOCOLOR": "1"},
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": "ansible.cfg",
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_ASYNC_DIR": str(self.inventory.parent / "async"),
+            },
             capture_output=True,
             text=True,
             check=False,
