@@ -10,6 +10,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.diagnose
     Mask,
     classify,
     describe,
+    refused,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.images import auth_header, registry_of
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.lint import hints
@@ -59,6 +60,33 @@ def test_a_log_stream_is_put_together_across_pieces() -> None:
 
     assert demultiplex(stream) == ["one", "error", "two", "open end"]
     assert demultiplex(b"plain\nterminal\n") == ["plain", "terminal"]
+    assert demultiplex(piece(3, b"Error grabbing logs: incomplete log stream") + piece(1, b"last words\n")) == [
+        "last words"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("rpc error: code = InvalidArgument desc = secret not found: shop_db_0a1b2c3d4e5f", "missing_secret"),
+        (
+            "rpc error: desc = port '80' is already in use by service 'other_web' (x) as an ingress port",
+            "port_conflict",
+        ),
+        ("rpc error: desc = name must be valid as a DNS name component", "refused"),
+    ],
+)
+def test_what_docker_refuses_to_write_has_a_cause_and_advice(message: str, cause: str) -> None:
+    failure = refused("web", message)
+
+    assert (failure["cause"], failure["message"]) == (cause, message)
+    assert failure["advice"] == ADVICE[cause]
+
+
+def test_the_sums_stand_between_the_message_and_the_log() -> None:
+    failure = {**refused("web", "no suitable node"), "sums": ["alpha: has room"], "log": ["last words"]}
+
+    assert describe(failure).splitlines()[1:3] == ["  - alpha: has room", "  | last words"]
 
 
 def test_streams_are_told_apart_with_their_empty_lines_and_the_engine_s_own_word() -> None:
