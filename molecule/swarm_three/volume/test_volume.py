@@ -17,7 +17,7 @@ from splunk import Splunk
 from twin import Twin
 
 #: Lines of the task, and how often each kind runs: the machine has other work, too, so the quickest counts.
-LINES, ROUNDS = 100_000, 2
+LINES, ROUNDS = 100_000, 6
 #: Far above what was measured: it would take a task that waits for Splunk to reach it.
 ALLOWED = 1.3
 #: Hosts that share no CPU of the machine with the double of Splunk, whose own work would count as the task's.
@@ -49,6 +49,7 @@ def compare(cluster: Cluster, airflow: Airflow, splunk: Splunk) -> tuple[dict[st
     with Twin(cluster, host, "loud-files", sink=False) as files, Twin(cluster, host, "loud-splunk", sink=True) as sink:
         for _round in range(ROUNDS):
             run, seconds = loud_run(airflow)
+            print("DUR", seconds, flush=True)
             quickest = {kind: min(seconds[kind], quickest.get(kind, seconds[kind])) for kind in seconds}
             source = f"dag_id=loud/run_id={run}/task_id=splunk/attempt=1.log"
             assert splunk.printed(source, "a line of usual length") == LINES
