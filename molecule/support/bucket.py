@@ -25,6 +25,8 @@ After=network-online.target
 
 [Service]
 Environment=PYTHONPATH={_PLACE}/lib
+# Without it, the first part of this host's own name would be a bucket.
+Environment=S3_IGNORE_SUBDOMAIN_BUCKETNAME=true
 ExecStart=/usr/bin/python3 -m moto.server -H 0.0.0.0 -p {PORT} -c {_PLACE}/certificate.pem -k {_PLACE}/certificate.key
 ExecStartPost=/usr/bin/python3 {_PLACE}/s3_double.py prepare {_PLACE}/settings.json
 TimeoutStartSec=300
