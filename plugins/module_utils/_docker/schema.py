@@ -164,7 +164,7 @@ def record(
     fields: t.Mapping[str, Checker],
     required: t.Iterable[str] = (),
     nothing: bool = False,
-    refused: t.Mapping[str, str] = {},
+    refused: t.Mapping[str, str] | None = None,
 ) -> Checker:
     """A mapping with known keys. With ``nothing``, an empty value (None) stands for no keys.
 
@@ -181,7 +181,7 @@ def record(
         for key, entry in value.items():
             if key in fields:
                 fields[key](f"{prefix}{key}", entry, problems)
-            elif key in refused:
+            elif refused and key in refused:
                 problems.append(Problem(f"{prefix}{key}", "Swarm does not honour this key", refused[key]))
             else:
                 problems.append(Problem(f"{prefix}{key}", "unknown key", did_you_mean(key, fields)))
