@@ -1,6 +1,6 @@
 """What Splunk costs a task that prints as fast as it can, on a host with a single CPU: the dearest case that there is.
 
-Alone, on a deployed lab: scripts/scenario swarm_three verify volume.
+Not a part of `make test`, for want of minutes. On a deployed lab: scripts/scenario swarm_three verify volume.
 """
 
 from __future__ import annotations
