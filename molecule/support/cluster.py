@@ -8,7 +8,7 @@ import typing as t
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 
 STACK = "airflow-lab"
-JOBS = ("migrate", "init")
+JOBS = ("migrate", "init", "logs-bucket")
 
 
 class Cluster:

@@ -7,18 +7,19 @@ import threading
 import time
 import typing as t
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from airflow_api import ENDED, Airflow, Run
 from bucket import Bucket
-from cluster import Cluster
+from cluster import STACK, Cluster
 from conftest_shared import SHARE, changed, play, refused, said, went_well
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 from report import Table
 from splunk import Splunk, log_path
 from twin import Twin
 
-#: Seconds of tasks that begin before the change and end after it.
+#: Seconds of tasks that begin before workers are changed, and end when all of them have been.
 LONG = 420
 #: Tasks on a worker that is changed with Docker's defaults, how long each takes, and where they come from.
 PLAIN_TASKS, PLAIN_SECONDS = 2, 60
@@ -69,16 +70,18 @@ class Stream:
 
 
 class Plain:
-    """A worker whose service says nothing about updates and grace, as most Compose files do, and a run on it."""
+    """A worker whose service says nothing about updates and grace, as most Compose files do."""
 
     def __init__(self, cluster: Cluster, airflow: Airflow, twin: Twin) -> None:
         self._cluster, self._airflow, self._twin = cluster, airflow, twin
+        self._path = ""
         wait_for("the DAG plain", lambda: airflow.keep_asking("GET", "/api/v2/dags?dag_id_pattern=plain")["dags"], 300)
-        made = airflow.keep_asking("POST", "/api/v2/dags/plain/dagRuns", {"logical_date": None, "conf": {}})
-        self._path = f"/api/v2/dags/plain/dagRuns/{urllib.parse.quote(made['dag_run_id'], safe='')}"
 
     def change(self) -> None:
         """Change a setting while its tasks run: the request that `docker stack deploy` makes, too."""
+        body = {"logical_date": None, "conf": {}}
+        made = self._airflow.keep_asking("POST", "/api/v2/dags/plain/dagRuns", body)
+        self._path = f"/api/v2/dags/plain/dagRuns/{urllib.parse.quote(made['dag_run_id'], safe='')}"
 
         def busy() -> t.Any:
             running = sum(entry["state"] == "running" for entry in self._instances())
@@ -103,7 +106,7 @@ class Plain:
 
 @pytest.fixture(scope="module")
 def plain(hosts: Hosts, cluster: Cluster, airflow: Airflow) -> t.Iterator[Plain]:
-    """The plain worker, with tasks."""
+    """The plain worker."""
     hosts.write(SERVICES, f"{SHARE}/plain.py", PLAIN_DAG)
     try:
         with Twin(cluster, "swarm3", "plain", sink=True, plain=True) as twin:
@@ -134,6 +137,12 @@ def containers(hosts: Hosts) -> dict[str, str]:
     }
 
 
+def updating(cluster: Cluster, service: str) -> bool:
+    """Whether Swarm rolls a change of this service out."""
+    (found,) = json.loads(cluster.docker("service", "inspect", f"{STACK}_{service}"))
+    return (found.get("UpdateStatus") or {}).get("State") == "updating"
+
+
 def test_a_bucket_where_airflow_may_not_write_stops_the_change_before_it_begins(
     cluster: Cluster, splunk: Splunk, bucket: Bucket, secrets: dict[str, str]
 ):
@@ -151,13 +160,16 @@ def test_a_change_reaches_every_worker_and_no_task_fails_or_runs_twice(
 ):
     cluster.await_strength()
     before = containers(hosts)
-    long = Run(airflow, tasks=5, seconds=LONG)
-    long.await_running(5)
     splunk.use(logs(splunk, bucket))
     plain.change()
     began = time.monotonic()
-    with Stream(airflow) as stream:
-        done = went_well(play())
+    with Stream(airflow) as stream, ThreadPoolExecutor(max_workers=1) as beside:
+        changing = beside.submit(play)
+        wait_for("the turn of what comes right before workers", lambda: updating(cluster, "api-server"), 900, pause=2)
+        long = Run(airflow, tasks=5, seconds=LONG)
+        long.await_running(5)
+        assert set(before) == set(containers(hosts)), "they have to be on workers that are not changed yet"
+        done = went_well(changing.result())
         rollout = time.monotonic() - began
     assert changed(done.stdout) > 0
     assert not {"success", "failed"} & {entry["state"] for entry in long.instances()}, "they have to outlast the change"
