@@ -165,7 +165,13 @@ def test_a_change_reaches_every_worker_and_no_task_fails_or_runs_twice(
     began = time.monotonic()
     with Stream(airflow) as stream, ThreadPoolExecutor(max_workers=1) as beside:
         changing = beside.submit(play)
-        wait_for("the turn of what comes right before workers", lambda: updating(cluster, "api-server"), 900, pause=2)
+        wait_for(
+            "the turn of what comes right before workers",
+            lambda: updating(cluster, "api-server") or changing.done(),
+            900,
+            pause=2,
+        )
+        assert not changing.done(), f"it was over before workers were changed: {said(changing.result())[-2000:]}"
         long = Run(airflow, tasks=5, seconds=LONG)
         long.await_running(5)
         assert set(before) == set(containers(hosts)), "they have to be on workers that are not changed yet"
