@@ -24,16 +24,18 @@ from ansible_collections.flowstead.airflow.plugins.modules import swarm_run
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "running"
 PROGRAM = """
-import json, sys
+import json, signal, sys
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 _AnsibleCollectionFinder(paths=[sys.argv[1]])._install()
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.flowstead.airflow.plugins.modules import swarm_run
+# A shell's background job hands on that it ignores this signal, and a module on a host does not come from one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with patch_module_args(json.loads(sys.argv[2])):
     swarm_run.main()
 """
 #: Longest time in which something has to be seen; no test waits that long when all is well.
-SOON = 60.0
+SOON = 180.0
 Result = dict[str, t.Any]
 
 
@@ -79,7 +81,7 @@ class Place:
 
     def run(self, script: str = "true", **given: t.Any) -> Result:
         process = self.begin(script, **given)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=SOON)
         assert out, err
         return t.cast(Result, json.loads(out))
 
