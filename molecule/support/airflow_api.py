@@ -9,6 +9,7 @@ import json
 import typing as t
 import urllib.parse
 
+from cluster import Cluster
 from lab_hosts import MANAGERS, Hosts, Waiting, wait_for
 
 DAG = "probe"
@@ -96,6 +97,19 @@ class Run:
         made = airflow.keep_asking("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})
         self.id = made["dag_run_id"]
         self.path = f"/api/v2/dags/{DAG}/dagRuns/{urllib.parse.quote(self.id, safe='')}"
+        self._ended = False
+
+    def end(self, cluster: Cluster) -> None:
+        """Let its tasks end after the second in which they are: what they were needed for is over."""
+        self._ended = True
+        cluster.end_tasks(self.id)
+
+    def lasted(self, index: int) -> int:
+        """Seconds of an instance of ``work`` that has ended well."""
+        if not self._ended:
+            return self.seconds
+        path = f"{self.path}/taskInstances/work/xcomEntries/return_value?map_index={index}"
+        return int(self.airflow.keep_asking("GET", path)["value"])
 
     def state(self) -> str:
         """The run's state."""
@@ -164,7 +178,7 @@ class Run:
             for attempt in self.tries(index):
                 read = self.lines(index, attempt["try_number"])
                 if attempt["state"] == "success":
-                    finished += max(0, self.seconds - len(read))
+                    finished += max(0, self.lasted(index) - len(read))
                 else:
                     known = printed(index, attempt["try_number"]) if printed else _printed(attempt, read, faults)
                     interrupted += max(0, min(self.seconds, known) - len(read))

@@ -1,4 +1,4 @@
-"""Fixtures that tests of all scenarios share."""
+"""Fixtures that tests of all scenarios share, and hooks that print and keep their tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,31 @@ import pytest
 from airflow_api import DAG, Airflow
 from cluster import Cluster
 from lab_hosts import ROOT, SERVICES, Hosts, wait_for
+from report import TABLES, Table
 from splunk import Splunk
 
 INVENTORY = ROOT / "inventories" / "lab"
 SHARE = "/srv/share/lab/examples"
+
+
+@pytest.fixture(scope="session")
+def figures() -> Table:
+    """Times and sizes."""
+    return TABLES["figures"]
+
+
+def pytest_sessionfinish() -> None:
+    """Keep the tables, so that the end of `make test` can show them."""
+    for table in TABLES.values():
+        table.save()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the tables below the test results."""
+    for table in TABLES.values():
+        if table.rows:
+            terminalreporter.section(table.title)
+            terminalreporter.write(table.text() + "\n")
 
 
 @pytest.fixture(scope="session")

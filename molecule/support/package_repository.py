@@ -12,7 +12,7 @@ _HOME = "/srv/repository"
 
 
 class Repository:
-    """What the host ``host`` serves; other hosts reach it without the proxy.
+    """What the host ``host`` serves, from the first use on; other hosts reach it without the proxy.
 
     Attributes:
         url: where apt finds it; ``url``/gpg is the key that signs it, ``url``/wrong.gpg one that does not.
@@ -21,12 +21,13 @@ class Repository:
 
     def __init__(self, hosts: Hosts, host: str) -> None:
         self.url = f"http://{host}.{hosts.facts['domain']}:{_PORT}"
-        _prepare(hosts, host)
-        hosts.run(host, f"python3 {_HOME}.py build {_HOME}", timeout=600)
+        if not _answers(hosts, host):
+            _prepare(hosts, host)
+            hosts.run(host, f"python3 {_HOME}.py build {_HOME}", timeout=600)
+            hosts.run(host, f"systemd-run --quiet --unit=repository python3 {_HOME}.py serve {_HOME} --port {_PORT}")
+            wait_for(f"{self.url} to answer", lambda: _answers(hosts, host), 60, pause=0.5)
         index = hosts.run(host, f"cat {_HOME}/dists/*/stable/binary-*/Packages")
         self.versions = re.findall(r"^Package: docker-ce\nVersion: (\S+)$", index, re.MULTILINE)
-        hosts.run(host, f"systemd-run --quiet --unit=repository python3 {_HOME}.py serve {_HOME} --port {_PORT}")
-        wait_for(f"{self.url} to answer", lambda: _answers(hosts, host), 60, pause=0.5)
 
 
 def _prepare(hosts: Hosts, host: str) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of this scenario, and the tables that its tests print."""
+"""Fixtures of this scenario, and what is shown beside a failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from conftest_shared import airflow, cluster, hosts, secrets, splunk  # noqa: F401  fixtures
+from conftest_shared import (  # noqa: F401  fixtures and hooks
+    airflow,
+    cluster,
+    figures,
+    hosts,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    secrets,
+    splunk,
+)
 from report import TABLES, Table
 from witness import witness
 
@@ -27,12 +36,6 @@ def losses() -> Table:
     return TABLES["logs"]
 
 
-@pytest.fixture(scope="session")
-def figures() -> Table:
-    """Times and sizes."""
-    return TABLES["figures"]
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -43,17 +46,3 @@ def pytest_runtest_makereport(
     if report.failed and call.when == "call" and found is not None:
         report.sections.append(("the platform when the test failed", witness(found)))
     return report
-
-
-def pytest_sessionfinish() -> None:
-    """Keep the tables, so that the end of `make test` can show them."""
-    for table in TABLES.values():
-        table.save()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the tables below the test results."""
-    for table in TABLES.values():
-        if table.rows:
-            terminalreporter.section(table.title)
-            terminalreporter.write(table.text() + "\n")

@@ -1,4 +1,4 @@
-"""Sign in as a person does: fetch the form, post it with its token, follow what it sets."""
+"""What a person does: sign in by the form with its token, and look at a page in a real browser, Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
+CHROMIUM = "/usr/bin/chromium"
 FIELD = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
@@ -18,6 +20,36 @@ class Page:
 
     address: str
     signed_in: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a page of the playbook `status` shows, and every address that it asked for."""
+
+    heading: str
+    evidence: str
+    rows: list[str]
+    asked: list[str]
+
+
+def look(file: Path, picture: Path) -> Seen:
+    """Open a file in the browser and take a picture of it."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only this needs it
+
+    assert Path(CHROMIUM).exists(), f"there is no {CHROMIUM}: run scripts/lab_needs chromium"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            page = browser.new_page(viewport={"width": 1200, "height": 1000})
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(file.as_uri())
+            page.screenshot(path=str(picture), full_page=True)
+            rows = page.locator("tbody tr").all_inner_texts()
+            return Seen(page.inner_text("h1"), page.inner_text("pre"), rows, asked)
+        finally:
+            browser.close()
 
 
 def sign_in(url: str, username: str, password: str) -> Page:

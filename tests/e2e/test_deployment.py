@@ -13,8 +13,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from browser import sign_in
+from browser import look, sign_in
 from machine import (
+    ROOT,
+    STACK,
     URL,
     Checkout,
     containers,
@@ -107,6 +109,52 @@ def test_all_components_together_stay_under_four_gib(reports: list[str]):
             total += used
     reports.append(f"memory of all components{'':<20} {total / 1024**2:7.0f} MiB")
     assert 0 < total < 4 * GIB
+
+
+def test_status_is_one_screen_while_all_is_well(checkout: Checkout):
+    done = checkout.play(playbook="playbooks/status.yml", name="status").succeeded()
+    assert done.changed == 0
+    for text in ("healthy", "The inventory and what runs: no difference", socket.gethostname(), "1/1 running"):
+        assert text in done.output, text
+    assert not [value for value in checkout.secrets.values() if value in done.output]
+
+
+@pytest.fixture(scope="module")
+def stray() -> t.Iterator[str]:
+    """A service of the stack that finds no node, and that the inventory does not know; its name."""
+    name = f"{STACK}_stray"
+    image = services()["scheduler"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    words = ["--detach", "--no-resolve-image", "--constraint", "node.labels.nowhere==yes"]
+    docker("service", "create", *words, "--label", f"com.docker.stack.namespace={STACK}", "--name", name, image)
+    try:
+        yield name
+    finally:
+        docker("service", "rm", name)
+
+
+def test_status_says_for_machines_what_is_wrong_and_what_to_do_and_fails(
+    checkout: Checkout, stray: str, tmp_path: Path
+):
+    shown = tmp_path / "status.json"
+    checkout.play("-e", "status_format=json", "-e", f"status_file={shown}", playbook="playbooks/status.yml").failed()
+    found = json.loads(shown.read_text())
+    assert shown.stat().st_mode & 0o777 == 0o600
+    assert found["healthy"] is False
+    (failure,) = found["failures"]
+    assert (failure["service"], failure["cause"]) == ("stray", "unschedulable")
+    assert "No node may or can run it" in failure["advice"]
+    assert [(one["name"], one["action"]) for one in found["drift"]] == [(stray, "remove")]
+    assert [node["hostname"] for node in found["nodes"]] == [socket.gethostname()]
+
+
+def test_status_is_a_page_for_people_that_needs_no_other_file(checkout: Checkout, stray: str, tmp_path: Path):
+    shown = tmp_path / "status.html"
+    checkout.play("-e", "status_format=html", "-e", f"status_file={shown}", playbook="playbooks/status.yml").failed()
+    page = look(shown, ROOT / "tests/output/status.png")
+    assert "1 problem" in page.heading
+    assert "stray" in page.evidence
+    assert page.rows[0].split()[0] == socket.gethostname()
+    assert page.asked == [shown.as_uri()]
 
 
 def test_a_changed_setting_updates_only_the_services_it_concerns(checkout: Checkout):

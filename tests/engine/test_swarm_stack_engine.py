@@ -267,6 +267,31 @@ def test_what_leaves_the_definition_is_removed_last_and_absent_removes_all(stack
     assert stack.writes() == []
 
 
+@pytest.mark.parametrize("mode", ["replicated-job", "global-job"])
+@pytest.mark.parametrize("way", ["absent", "left out"])
+def test_the_command_of_a_job_that_is_removed_does_not_go_on(stack: Stack, mode: str, way: str) -> None:
+    nightly = service(command=["sleep", "100001"]) | {"deploy": {"mode": mode}}
+    stack.deploy({"services": {"web": service(), "nightly": nightly}}, wait=False)
+
+    def commands() -> int:
+        found = stack.engine.get("/containers/json", {"filters": {"label": [f"{STACK_LABEL}={stack.name}"]}})
+        return sum("100001" in item["Command"] for item in found)
+
+    deadline = time.monotonic() + 60
+    while commands() == 0:
+        assert time.monotonic() < deadline, "the job does not run"
+        time.sleep(0.2)
+
+    step = stack.remove() if way == "absent" else stack.deploy({"services": {"web": service()}})
+
+    assert step.failed == ""
+    assert f"{stack.name}_nightly" not in stack.exists("services")
+    deadline = time.monotonic() + 30  # its service's network may be gone before the container is
+    while commands():
+        assert time.monotonic() < deadline, "the command goes on, and no service shows it"
+        time.sleep(0.2)
+
+
 def test_a_service_with_every_key_compares_equal_to_what_docker_made_of_it(stack: Stack) -> None:
     full = {
         "image": "tiny:1",

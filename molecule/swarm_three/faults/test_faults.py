@@ -11,7 +11,7 @@ import typing as t
 
 from airflow_api import Airflow, Run
 from cluster import Cluster
-from conftest_shared import play
+from conftest_shared import play, said
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 from report import Table
 from splunk import VOLUME, Splunk, log_path
@@ -153,6 +153,10 @@ def test_a_host_that_is_cut_off_for_two_minutes_costs_no_run(
     wait_for("the swarm to see that the host is gone", lambda: "down" in cluster.trouble(), 180)
     during = Run(airflow, tasks=2, seconds=5)
     during.await_success()
+    told = play(playbook="playbooks/status.yml")
+    assert told.returncode != 0, "a platform that lacks a host is not healthy"
+    for text in (f"node {victim} is down", f"not compared: {victim} cannot be reached"):
+        assert text in said(told), said(told)[-3000:]
     wait_for("two minutes to pass", lambda: time.monotonic() - began >= AWAY, AWAY + 60)
     hosts.lab("heal", victim)
     run.await_success()

@@ -15,8 +15,8 @@ from lab_hosts import MANAGERS, Hosts
 from report import Table
 from splunk import VOLUME, Splunk
 
-#: Seconds that tasks run whose logs are looked at meanwhile: a guest takes its time for a page of Airflow.
-LONG = 150
+#: Seconds that tasks run at most whose logs are looked at meanwhile: a guest takes its time for a page of Airflow.
+LONG = 600
 
 
 def test_what_splunk_would_refuse_is_named_before_anything_changes(splunk: Splunk):
@@ -59,7 +59,9 @@ def test_a_browser_shows_logs_that_only_splunk_has_of_a_task_that_runs_and_of_on
     done = see(hosts, secrets["admin"], [Page(log_page(ended, 1), all_lines, "ended-task.png")])
     assert done.returncode == 0, done.stdout + done.stderr
 
+    run.end(cluster)
     run.await_success()
+    printed = sum(run.lasted(number) for number in range(6))
     found = sum(splunk.lines_of(run, number) for number in range(6))
-    losses.add("nothing", 6 * LONG, 6 * LONG - found, 6 * LONG - found)
-    assert found == 6 * LONG
+    losses.add("nothing", printed, printed - found, printed - found)
+    assert found == printed > 0

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 import typing as t
 
-from . import compare, diagnose
+from . import compare, diagnose, job_end
 from .cleanup import delete
-from .engine import Engine, EngineUnreachable
+from .engine import Engine, EngineError, EngineUnreachable
 from .live import NotASwarmManager, NotInSwarm, check_manager
 from .objects import STACK_LABEL, TERMINAL
 from .runner import POLL, SHORTEST_SLICE, Step
 from .state import Options, State
+from .waiting import is_job
 
 
 class Remover:
@@ -65,9 +66,15 @@ class Remover:
             self.sleep(POLL)
 
     def _step(self) -> Step:
+        working = []
         for service in self._find("/services"):
+            if not self.options.check and is_job(service) and not self._stopped(service):
+                working.append(service["Spec"]["Name"])
+                continue
             before = compare.dump(compare.canonical(service["Spec"], {}))
             self._remove("service", service["Spec"]["Name"], f"/services/{service['ID']}", before)
+        if working:
+            return self._waiting([f"the command of job {name} is being stopped" for name in working])
         if not self.options.check:
             left = self._left()
             if left and self.options.wait:
@@ -86,6 +93,14 @@ class Remover:
         if (held or kept) and self.options.wait:
             return self._waiting([f"{name} is still in use" for name in [*held, *kept]])
         return Step([], self._result())
+
+    def _stopped(self, service: dict[str, t.Any]) -> bool:
+        try:
+            return job_end.stop(self.engine, service)
+        except EngineError as error:
+            if error.status == 404 or error.out_of_sequence:  # gone, or somebody else wrote it: the next look tells
+                return False
+            raise
 
     def _find(self, path: str) -> list[dict[str, t.Any]]:
         return self.engine.get(path, {"filters": {"label": [self.label]}}) or []

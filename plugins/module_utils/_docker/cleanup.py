@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
+from . import job_end
 from . import plan as planning
 from .engine import Engine, EngineError
 from .objects import PATHS, STACK_LABEL, TERMINAL, collectable
+from .waiting import is_job
 
 if t.TYPE_CHECKING:
     from .runner import Runner
@@ -27,6 +29,9 @@ def remove_leftovers(runner: Runner) -> bool:
     done = True
     for action in plan.removals:
         if action.kind == "service":
+            if is_job(own[action.name]) and not job_end.stop(runner.engine, own[action.name]):
+                done = False
+                continue
             delete(runner.engine, f"/services/{own[action.name]['ID']}")
             runner.live.services = [item for item in runner.live.services if item["ID"] != own[action.name]["ID"]]
             runner.record(action)

@@ -24,6 +24,31 @@ Item = dict[str, t.Any]
 STOP_SECONDS = 30.0
 PAUSE_SECONDS = 0.2
 _NOTHING = {"MaxConcurrent": 0, "TotalCompletions": 0}
+#: A constraint that no node meets: a job of every node, which has no number of completions, then has none to run on.
+_NOWHERE = "node.id==none"
+
+
+def stop(engine: Engine, service: Item) -> bool:
+    """Have a job's command stopped wherever it still runs; whether it runs nowhere. It does not wait.
+
+    Args:
+        service: the job as it is now.
+
+    Raises:
+        EngineError, EngineUnreachable: as the engine client raises them.
+    """
+    tasks = engine.get("/tasks", {"filters": {"service": [service["ID"]]}}) or []
+    if not any(_goes_on(task) for task in tasks):
+        return True
+    spec = copy.deepcopy(service["Spec"])
+    if "ReplicatedJob" in spec["Mode"]:
+        spec["Mode"] = {"ReplicatedJob": dict(_NOTHING)}
+    else:
+        placement = spec["TaskTemplate"].setdefault("Placement", {})
+        placement["Constraints"] = sorted({*(placement.get("Constraints") or []), _NOWHERE})
+    if spec != service["Spec"]:
+        engine.post(f"/services/{service['ID']}/update", spec, {"version": str(service["Version"]["Index"])})
+    return False
 
 
 def step(engine: Engine, service: Item, *, last: bool = False) -> bool:
@@ -37,11 +62,7 @@ def step(engine: Engine, service: Item, *, last: bool = False) -> bool:
         EngineError, EngineUnreachable: as the engine client raises them.
     """
     try:
-        tasks = engine.get("/tasks", {"filters": {"service": [service["ID"]]}}) or []
-        if not last and any(_goes_on(task) for task in tasks):
-            if service["Spec"]["Mode"].get("ReplicatedJob") != _NOTHING:
-                spec = {**copy.deepcopy(service["Spec"]), "Mode": {"ReplicatedJob": dict(_NOTHING)}}
-                engine.post(f"/services/{service['ID']}/update", spec, {"version": str(service["Version"]["Index"])})
+        if not last and not stop(engine, service):
             return False
         engine.delete(f"/services/{service['ID']}")
     except EngineError as error:

@@ -275,6 +275,9 @@ class FakeEngine:
         mode = item["Spec"]["Mode"]
         if "ReplicatedJob" in mode and mode["ReplicatedJob"].get("TotalCompletions") == 0:
             return
+        wanted = item["Spec"]["TaskTemplate"].get("Placement", {}).get("Constraints") or []
+        if "GlobalJob" in mode and "node.id==none" in wanted:
+            return
         count = mode.get("Replicated", {}).get("Replicas", 1) if "Replicated" in mode else 1
         for slot in range(1, count + 1):
             self._task(item, slot)

@@ -597,6 +597,44 @@ def test_absent_removes_this_stack_and_nothing_else(lab: Lab) -> None:
     assert again.result["changed"] is False
 
 
+def nightly(**deploy: t.Any) -> Definition:
+    """A stack whose job takes its time, with the network that its tasks hold."""
+    job = {"image": "tiny:1", "networks": ["inner"], "deploy": {"mode": "replicated-job", **deploy}}
+    return {"services": {"web": {"image": "tiny:1"}, "nightly": job}, "networks": {"inner": {}}}
+
+
+@pytest.mark.parametrize("mode", ["replicated-job", "global-job"])
+def test_absent_stops_the_command_of_a_job_that_older_engines_would_let_go_on(lab: Lab, mode: str) -> None:
+    lab.fake.behaviour["nightly"] = "runs"
+    lab.result(nightly(mode=mode), wait=False)
+    lab.fake.tick()
+
+    gone = lab.remove()
+
+    assert gone.failed == ""
+    assert gone.result is not None
+    assert sorted(steps(gone.result)) == [
+        "remove shop_default",
+        "remove shop_inner",
+        "remove shop_nightly",
+        "remove shop_web",
+    ]
+    assert lab.fake.services == {}
+    assert lab.fake.tasks == []
+
+
+def test_a_job_that_the_definition_no_longer_has_is_stopped_before_it_is_removed(lab: Lab) -> None:
+    lab.fake.behaviour["nightly"] = "runs"
+    lab.result(nightly(), wait=False)
+    lab.fake.tick()
+
+    result = lab.result({"services": {"web": {"image": "tiny:1"}}})
+
+    assert steps(result)[0] == "remove shop_nightly"
+    assert lab.fake.names("services") == ["shop_web"]
+    assert {task["ServiceID"] for task in lab.fake.tasks} == {lab.fake.by_name("shop_web")["ID"]}
+
+
 def test_tasks_on_a_lost_node_do_not_count(lab: Lab) -> None:
     lab.result(shop())
     lost = node("node1", "alpha")

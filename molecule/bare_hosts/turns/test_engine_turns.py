@@ -1,9 +1,5 @@
 """The engines of a swarm of three managers change while it works, and a node leaves it.
 
-Needs three hosts and no platform. Not yet a part of `make test`, for want of minutes:
-    LAB=turns LAB_HOSTS="swarm4 swarm5 swarm6" scripts/scenario default create
-    LAB=turns .venv/bin/pytest molecule/engine_upstream/operations
-
 The tests follow each other on one swarm, as its life would go.
 """
 
@@ -11,14 +7,17 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
+import tiny_image
 from conftest_shared import changed, play, refused, said, went_well
 from lab_hosts import Hosts, wait_for
 from lab_inventory import write_inventory
 from package_repository import Repository
+from report import Table
 
 HOSTS = ("swarm4", "swarm5", "swarm6")
 UPGRADE, DAEMON, REMOVE = (f"playbooks/{name}.yml" for name in ("upgrade_engine", "change_daemon", "remove_node"))
@@ -111,7 +110,7 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def repository(hosts: Hosts) -> Repository:
-    return Repository(hosts, HOSTS[0])
+    return Repository(hosts, HOSTS[1])
 
 
 @pytest.fixture(scope="module")
@@ -130,17 +129,7 @@ def inventory(hosts: Hosts, repository: Repository, tmp_path_factory: pytest.Tem
 def swarm(hosts: Hosts, inventory: Path) -> Swarm:
     """With a service whose tasks are always in the middle of something."""
     found = Swarm(hosts)
-    image = hosts.run(
-        HOSTS[0],
-        "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends busybox-static >/dev/null"
-        " && mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin"
-        " && for name in sh sleep test; do ln -sf busybox /tmp/image/bin/$name; done"
-        " && tar -C /tmp/image -cz . | base64",
-        timeout=300,
-    )
-    for host in HOSTS:
-        hosts.write(host, "/tmp/image.txt", image)
-        hosts.run(host, "base64 -d /tmp/image.txt | gunzip | docker import - work:1 >/dev/null")
+    tiny_image.bring(hosts, HOSTS, "work:1")
     hosts.write(HOSTS[0], "/tmp/work.sh", WORK)
     hosts.run(
         HOSTS[0],
@@ -178,17 +167,20 @@ def test_a_version_that_cannot_be_had_stops_it_before_a_node_is_emptied(swarm: S
 
 
 def test_engines_are_upgraded_one_at_a_time_without_a_lost_task(
-    hosts: Hosts, swarm: Swarm, repository: Repository, inventory: Path
+    hosts: Hosts, swarm: Swarm, repository: Repository, inventory: Path, figures: Table
 ):
     leader = swarm.leader()
+    began = time.monotonic()
     with Watch(swarm) as watch:
         done = went_well(play(*pin(repository.versions[-1]), playbook=UPGRADE, inventory=inventory))
     assert changed(done.stdout, hosts=3) > 0
     assert set(versions(hosts).values()) == {repository.versions[-1]}
     assert watch.together == 1, "never two nodes out of service together"
     assert [set(watch.order), watch.order[-1]] == [set(HOSTS), leader], watch.order
+    figures.add("engines of three managers are upgraded, with work in flight", time.monotonic() - began)
     assert swarm.lost() == []
     assert swarm.finished() >= 4, "tasks were in flight on all nodes"
+    figures.add("... tasks that ended with their work done, and those that were lost", f"{swarm.finished()}, 0")
     assert len(swarm.running()) == 4
     assert {node[:2] for node in swarm.nodes().values()} == {("Ready", "Active")}
     assert labels(swarm) == {}
@@ -202,7 +194,9 @@ def test_a_second_run_changes_nothing_and_empties_nobody(swarm: Swarm, repositor
     assert swarm.running() == running
 
 
-def test_a_failure_stops_it_names_the_node_and_the_next_run_goes_on(hosts: Hosts, swarm: Swarm, inventory: Path):
+def test_a_failure_stops_it_names_the_node_and_the_next_run_goes_on(
+    hosts: Hosts, swarm: Swarm, inventory: Path, figures: Table
+):
     leader = swarm.leader()
     first, second = (host for host in HOSTS if host != leader)
     words = extra(docker_engine_daemon={"log-opts": {"max-file": "7"}})
@@ -219,7 +213,9 @@ def test_a_failure_stops_it_names_the_node_and_the_next_run_goes_on(hosts: Hosts
         leader: "Active",
     }
 
+    began = time.monotonic()
     went_well(play(*words, playbook=DAEMON, inventory=inventory))
+    figures.add("a changed setting of two engines that restart, with work in flight", time.monotonic() - began)
     assert {max_file(hosts, host) for host in HOSTS} == {"7"}
     assert {node[:2] for node in swarm.nodes().values()} == {("Ready", "Active")}
     assert (labels(swarm), swarm.lost()) == ({}, [])

@@ -7,4 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from conftest_shared import hosts  # noqa: F401  a fixture
+from conftest_shared import (  # noqa: F401  fixtures and hooks
+    figures,
+    hosts,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)

@@ -14,6 +14,7 @@ import pytest
 from conftest_shared import changed, play, refused, said, went_well
 from lab_hosts import Hosts, wait_for
 from lab_inventory import write_inventory
+from package_repository import Repository
 from splunk import Splunk
 
 HOST, NEIGHBOUR = "swarm4", "swarm5"
@@ -36,7 +37,11 @@ def splunk(hosts: Hosts) -> t.Iterator[Splunk]:
 @pytest.fixture(scope="module")
 def where(hosts: Hosts, splunk: Splunk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An inventory of the host, with the agent."""
+    repository = Repository(hosts, NEIGHBOUR)
     variables = {
+        "docker_engine_source": "upstream",
+        "docker_engine_repository_url": repository.url,
+        "docker_engine_version": repository.versions[-1],
         "log_agent_type": "syslog_ng",
         "log_agent_splunk": {
             **{name: splunk.variables[name] for name in ("url", "token", "ca_certificate")},
@@ -48,6 +53,7 @@ def where(hosts: Hosts, splunk: Splunk, tmp_path_factory: pytest.TempPathFactory
         "airflow_logs": {"components": {"driver": "journald"}},
     }
     inventory = write_inventory(tmp_path_factory.mktemp("agent"), hosts, {"swarm_managers": [HOST]}, variables)
+    hosts.ask(HOST, "docker swarm leave --force")  # of another test, perhaps
     went_well(play(playbook=ENGINE, inventory=inventory))
     hosts.run(HOST, "docker swarm init --advertise-addr", hosts.facts["addresses"][HOST])
     hosts.run(HOST, TINY)
