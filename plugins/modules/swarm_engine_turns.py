@@ -157,7 +157,6 @@ def _decide(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
         members,
         live,
         services,
-        autolock=bool(here["cluster"].get("autolock")),
         batch=module.params["batch"],
         accept_outage=module.params["accept_outage"],
     )

@@ -231,12 +231,20 @@ def test_what_a_running_engine_takes_over_empties_nobody(hosts: Hosts, swarm: Sw
     assert {hosts.run(host, "docker info --format '{{.Debug}}'").strip() for host in HOSTS} == {"true"}
 
 
-def test_a_node_that_a_person_drained_is_changed_and_stays_drained(hosts: Hosts, swarm: Swarm, inventory: Path):
+def test_a_node_that_a_person_drained_is_changed_and_stays_drained_and_locked_managers_are_opened(
+    hosts: Hosts, swarm: Swarm, inventory: Path
+):
     node = next(host for host in HOSTS if host != swarm.leader())
     swarm.docker(f"node update --availability drain {node}")
     wait_for("the node to be empty", lambda: not hosts.run(node, "docker ps -q").split(), 180)
-    went_well(play(*extra(docker_engine_daemon={"log-opts": {"max-file": "8"}}), playbook=DAEMON, inventory=inventory))
+    swarm.docker("swarm update --autolock=true")
+    key = swarm.docker("swarm unlock-key --quiet").strip()
+    words = extra(docker_engine_daemon={"log-opts": {"max-file": "8"}})
+    done = went_well(play("-vvv", *words, playbook=DAEMON, inventory=inventory))
     assert {max_file(hosts, host) for host in HOSTS} == {"8"}
+    assert {found[0] for found in swarm.nodes().values()} == {"Ready"}
+    assert key not in done.stdout + done.stderr
+    swarm.docker("swarm update --autolock=false")
     assert {host for host, found in swarm.nodes().items() if found[1] == "Drain"} == {node}
     swarm.docker(f"node update --availability active {node}")
     assert swarm.lost() == []

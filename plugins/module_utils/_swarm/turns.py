@@ -97,7 +97,6 @@ def plan_turns(
     live: Live | None,
     services: Live = (),
     *,
-    autolock: bool = False,
     batch: int = 1,
     accept_outage: bool = False,
 ) -> Turns:
@@ -107,7 +106,6 @@ def plan_turns(
         members: hosts of this run, in the inventory's order.
         live: answer of ``GET /nodes``; None when no manager could be asked.
         services: answer of ``GET /services``.
-        autolock: managers come back locked.
         batch: how many workers go together.
         accept_outage: go on where the swarm cannot be managed, or runs nothing, for as long as a restart takes.
     """
@@ -127,12 +125,6 @@ def plan_turns(
         restarting = [turn for turn in turns if turn.action == "restart"]
         managers = [turn for turn in restarting if turn.role != "worker"]
         problems += _problems_of_majority(live, managers, accept_outage)
-        if managers and autolock:
-            problems.append(
-                "This swarm locks its managers (autolock): each would come back locked and wait for its key. Take "
-                "the lock "
-                "off (`docker swarm update --autolock=false`), run this, and put it on again."
-            )
         problems += _problems_of_capacity(rounds, accept_outage)
     return Turns(tuple(rounds), tuple(problems))
 

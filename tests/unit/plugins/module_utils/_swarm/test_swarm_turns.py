@@ -177,12 +177,6 @@ def test_with_nothing_to_do_the_state_of_the_swarm_is_no_error():
     assert plan_turns(members(live[:3], restart=()), live, services) == plan_turns([], live)
 
 
-def test_managers_that_would_come_back_locked_are_refused_and_workers_are_not():
-    live = swarm(3, 1)
-    assert "autolock" in problems(members(live), live, autolock=True)
-    assert plan_turns(members(live[3:]), live, autolock=True).problems == ()
-
-
 def test_without_a_manager_that_answers_there_is_no_order():
     turns = plan_turns([Member("m1", {})], None)
     assert turns.rounds == ()
