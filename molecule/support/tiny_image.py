@@ -14,7 +14,7 @@ def bring(hosts: Hosts, names: t.Sequence[str], image: str) -> None:
     proxy = hosts.facts["proxy"]
     packed = hosts.run(
         names[0],
-        f"export http_proxy={proxy} https_proxy={proxy} DEBIAN_FRONTEND=noninteractive"
+        f"export http_proxy={proxy} https_proxy={proxy} no_proxy={hosts.facts['domain']} DEBIAN_FRONTEND=noninteractive"
         " && apt-get -qq update && apt-get -qq install --no-install-recommends busybox-static >/dev/null"
         " && mkdir -p /tmp/image/bin /tmp/image/tmp /tmp/image/run && cp /bin/busybox /tmp/image/bin"
         f" && for name in {_APPLETS}; do ln -sf busybox /tmp/image/bin/$name; done"

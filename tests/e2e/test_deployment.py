@@ -119,9 +119,9 @@ def test_status_is_one_screen_while_all_is_well(checkout: Checkout):
     assert not [value for value in checkout.secrets.values() if value in done.output]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stray() -> t.Iterator[str]:
-    """A service of the stack that finds no node, and that the inventory does not know; its name."""
+    """A service of the stack that finds no node, and that the inventory does not know; its name. Later tests lack it."""
     name = f"{STACK}_stray"
     image = services()["scheduler"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
     words = ["--detach", "--no-resolve-image", "--constraint", "node.labels.nowhere==yes"]

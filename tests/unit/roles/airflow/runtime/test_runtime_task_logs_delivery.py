@@ -475,6 +475,6 @@ def test_refused_events_stay_within_their_bound(place: Place) -> None:
     directory = place.logs / "refused"
     letters = DeadLetters(directory, 1000)
     directory.mkdir()
-    (directory / "2020-01-01.jsonl").write_text("x" * 900)
+    (directory / "2020-01-01.jsonl").write_text("x" * 990)
     letters.add("a.log", 0, b'{"event": "x"}', hec.Answer(hec.Fate.POISON, "no"))
     assert [path.name.startswith("2020") for path in directory.iterdir()] == [False]
