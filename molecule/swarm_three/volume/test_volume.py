@@ -1,7 +1,4 @@
-"""What Splunk costs a task that prints as fast as it can, on a host with a single CPU: the dearest case that there is.
-
-Not a part of `make test`, for want of minutes. On a deployed lab: scripts/scenario swarm_three verify volume.
-"""
+"""What Splunk costs a task that prints as fast as it can, on a host with a single CPU: the dearest case that there is."""
 
 from __future__ import annotations
 
