@@ -121,7 +121,7 @@ def test_status_is_one_screen_while_all_is_well(checkout: Checkout):
 
 @pytest.fixture
 def stray() -> t.Iterator[str]:
-    """A service of the stack that finds no node, and that the inventory does not know; its name. Later tests lack it."""
+    """A service of the stack that finds no node, and that the inventory does not know, for one test; its name."""
     name = f"{STACK}_stray"
     image = services()["scheduler"]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
     words = ["--detach", "--no-resolve-image", "--constraint", "node.labels.nowhere==yes"]

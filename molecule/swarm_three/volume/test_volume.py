@@ -1,4 +1,4 @@
-"""What Splunk costs a task that prints as fast as it can, on a host with a single CPU: the dearest case that there is."""
+"""What Splunk costs a task that prints as fast as it can, on a host with a single CPU: the dearest case of all."""
 
 from __future__ import annotations
 
