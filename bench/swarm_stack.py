@@ -200,7 +200,7 @@ class LabTarget:
         self._each_second = (self._count() - first) / REST
 
     def command(self, playbook: Path) -> list[str]:
-        ssh = f"ssh -F {self._hosts.facts['ssh_config']} {self.HOSTS[0]} cut -d' ' -f5 /proc/loadavg"
+        ssh = f"ssh -F {self._hosts.facts['ssh_config']} {self.HOSTS[0]} cat /proc/loadavg | cut -d' ' -f5"
         inventory = f"-i {self._inventory} --limit {self.HOSTS[0]}"
         shell = f"before=$({ssh}) && {ANSIBLE} -vvv {inventory} {playbook} && after=$({ssh}) && echo $((after-before))"
         return ["/bin/sh", "-c", shell]
@@ -215,7 +215,7 @@ class LabTarget:
         return self._hosts.run(self.HOSTS[0], command, timeout=600)
 
     def _count(self) -> int:
-        return int(self._ask("cut -d' ' -f5 /proc/loadavg"))
+        return int(self._ask("cat /proc/loadavg").split()[4])
 
 
 class Bench:
