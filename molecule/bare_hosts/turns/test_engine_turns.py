@@ -285,6 +285,8 @@ def test_a_node_is_removed_once_and_what_speaks_against_it_is_told_before(hosts:
     hosts.lab("kill", last)
     wait_for("the swarm to see that the host is dead", lambda: swarm.nodes()[last][0] == "Down", 120)
     refused(play(*words, playbook=REMOVE, inventory=inventory), f"Node {last} (", "-e swarm_remove_gone=true")
+    words_of_daemon = extra(docker_engine_daemon={"log-opts": {"max-file": "9"}})
+    refused(play(*words_of_daemon, playbook=DAEMON, inventory=inventory), f"{last}: cannot be reached", f"Node {last} (")
     gone = extra(swarm_remove_node=last, swarm_remove_gone=True)
     done = play(*gone, playbook=REMOVE, inventory=inventory)
     assert set(swarm.nodes()) == set(HOSTS[:2]), said(done)
