@@ -13,7 +13,7 @@ import typing as t
 
 from . import compare, diagnose, job_end
 from .cleanup import delete
-from .engine import Engine, EngineError, EngineUnreachable
+from .engine import Engine, EngineUnreachable
 from .live import NotASwarmManager, NotInSwarm, check_manager
 from .objects import STACK_LABEL, TERMINAL
 from .runner import POLL, SHORTEST_SLICE, Step
@@ -68,7 +68,7 @@ class Remover:
     def _step(self) -> Step:
         working = []
         for service in self._find("/services"):
-            if not self.options.check and is_job(service) and not self._stopped(service):
+            if not self.options.check and is_job(service) and not job_end.stop(self.engine, service):
                 working.append(service["Spec"]["Name"])
                 continue
             before = compare.dump(compare.canonical(service["Spec"], {}))
@@ -93,14 +93,6 @@ class Remover:
         if (held or kept) and self.options.wait:
             return self._waiting([f"{name} is still in use" for name in [*held, *kept]])
         return Step([], self._result())
-
-    def _stopped(self, service: dict[str, t.Any]) -> bool:
-        try:
-            return job_end.stop(self.engine, service)
-        except EngineError as error:
-            if error.status == 404 or error.out_of_sequence:  # gone, or somebody else wrote it: the next look tells
-                return False
-            raise
 
     def _find(self, path: str) -> list[dict[str, t.Any]]:
         return self.engine.get(path, {"filters": {"label": [self.label]}}) or []

@@ -43,7 +43,7 @@ def remove_leftovers(runner: Runner) -> bool:
         runner.live.networks = [item for item in runner.live.networks if item["Name"] != action.name]
         runner.record(action)
     if not done and runner.clock() - runner.state.began >= runner.options.timeout:
-        runner.state.notes.append("a network that is no longer needed is still in use; the next run removes it")
+        runner.state.notes.append("a job or network that is no longer needed is still in use; the next run removes it")
         return True
     return done
 

@@ -47,7 +47,11 @@ def stop(engine: Engine, service: Item) -> bool:
         placement = spec["TaskTemplate"].setdefault("Placement", {})
         placement["Constraints"] = sorted({*(placement.get("Constraints") or []), _NOWHERE})
     if spec != service["Spec"]:
-        engine.post(f"/services/{service['ID']}/update", spec, {"version": str(service["Version"]["Index"])})
+        try:
+            engine.post(f"/services/{service['ID']}/update", spec, {"version": str(service["Version"]["Index"])})
+        except EngineError as error:
+            if error.status != 404 and not error.out_of_sequence:  # gone, or written by others: look again
+                raise
     return False
 
 
