@@ -129,6 +129,8 @@ def inventory(hosts: Hosts, repository: Repository, tmp_path_factory: pytest.Tem
 def swarm(hosts: Hosts, inventory: Path) -> Swarm:
     """With a service whose tasks are always in the middle of something."""
     found = Swarm(hosts)
+    # On a starved machine a node may be late with its heartbeats; Swarm would take it for dead after 15 seconds.
+    found.docker("swarm update --dispatcher-heartbeat 15s")
     tiny_image.bring(hosts, HOSTS, "work:1")
     hosts.write(HOSTS[0], "/tmp/work.sh", WORK)
     hosts.run(

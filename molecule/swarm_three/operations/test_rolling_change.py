@@ -1,4 +1,4 @@
-"""A change that reaches every worker while tasks run: here a bucket becomes the archive of task logs."""
+"""A change that reaches every worker while tasks run: here they get more memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import typing as t
 import urllib.parse
 
 import pytest
+import yaml
 from airflow_api import ENDED, Airflow, Run
-from bucket import Bucket
 from cluster import Cluster
-from conftest_shared import SHARE, changed, play, refused, said, went_well
+from conftest_shared import INVENTORY, SHARE, changed, play, said, went_well
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 from report import Table
-from splunk import Splunk, log_path
 from twin import Twin
 
+#: Another memory limit of workers than the inventory's.
+MEMORY_MB = 1792
 #: Seconds at most of tasks that begin before the change, and are let go when all workers have been changed.
 LONG = 1800
 #: How many of them: at least one on each of three workers with two places, and one place is left for short tasks.
@@ -116,19 +117,6 @@ def plain(hosts: Hosts, cluster: Cluster, airflow: Airflow) -> t.Iterator[Plain]
         hosts.run(SERVICES, "rm", f"{SHARE}/plain.py")
 
 
-@pytest.fixture(scope="module")
-def bucket(hosts: Hosts) -> Bucket:
-    """The bucket on the services host."""
-    found = Bucket(hosts)
-    found.start()
-    return found
-
-
-def logs(splunk: Splunk, bucket: Bucket, user: str = "airflow") -> dict[str, t.Any]:
-    """``airflow_logs`` with both."""
-    return {"tasks": {"splunk": splunk.variables, "s3": bucket.sink(user)}, "sweep_seconds": 15}
-
-
 def containers(hosts: Hosts) -> dict[str, str]:
     """Host of each container of a worker that runs, also of one that takes no more tasks."""
     return {
@@ -138,38 +126,34 @@ def containers(hosts: Hosts) -> dict[str, str]:
     }
 
 
-def test_a_bucket_where_airflow_may_not_write_stops_the_change_before_it_begins(
-    cluster: Cluster, splunk: Splunk, bucket: Bucket, secrets: dict[str, str]
-):
-    cluster.await_strength()
-    before = containers(cluster.hosts)
-    wrong = logs(splunk, bucket, "reader")
-    done = play("--extra-vars", json.dumps({"airflow_logs": wrong}), "--tags", "airflow")
-    refused(done, "logs-bucket", "s3:PutObject")
-    assert wrong["tasks"]["s3"]["secret_access_key"] not in done.stdout + done.stderr
-    assert containers(cluster.hosts) == before
+def workers(memory_mb: int) -> str:
+    """``airflow_workers`` of the inventory, with another memory limit of the first group."""
+    groups = yaml.safe_load((INVENTORY / "group_vars/all/airflow.yml").read_text(encoding="utf-8"))["airflow_workers"]
+    assert groups[0]["name"] == "default"
+    assert groups[0]["memory_mb"] != memory_mb, "this has to be a change"
+    return json.dumps({"airflow_workers": [{**groups[0], "memory_mb": memory_mb}, *groups[1:]]})
 
 
 def test_a_change_reaches_every_worker_and_no_task_fails_or_runs_twice(
-    hosts: Hosts, cluster: Cluster, airflow: Airflow, splunk: Splunk, bucket: Bucket, plain: Plain, figures: Table
+    hosts: Hosts, cluster: Cluster, airflow: Airflow, plain: Plain, figures: Table
 ):
     cluster.await_strength()
     before = containers(hosts)
     long = Run(airflow, tasks=LONG_TASKS, seconds=LONG)
     long.await_running(LONG_TASKS)
-    splunk.use(logs(splunk, bucket))
     plain.change()
     began = time.monotonic()
     with Stream(airflow) as stream:
-        done = went_well(play())
+        done = went_well(play("--tags", "airflow", "--extra-vars", workers(MEMORY_MB)))
         rollout = time.monotonic() - began
-    assert changed(done.stdout) > 0
-    new = {identifier for identifier in containers(hosts) if identifier not in before}
-    assert len(new) == 3, "every worker is a new one"
-    assert set(before) <= set(containers(hosts)), "old ones go on with what they have"
-    assert "old tasks finish their work" in said(done), "and the play says so"
-    assert {entry["state"] for entry in long.instances()} == {"running"}, "they have to outlast the change"
-    long.end(cluster)
+        assert changed(done.stdout) > 0
+        new = {identifier for identifier in containers(hosts) if identifier not in before}
+        assert len(new) == 3, "every worker is a new one"
+        assert set(before) <= set(containers(hosts)), "old ones go on with what they have"
+        assert "old tasks finish their work" in said(done), "and the play says so"
+        assert {entry["state"] for entry in long.instances()} == {"running"}, "they have to outlast the change"
+        long.end(cluster)
+        went_well(play("--tags", "airflow"))  # and back, with short tasks alone
     assert len(stream.runs) > 3
     for run in stream.runs:
         assert {entry["try_number"] for entry in run.instances()} == {1}, run.id
@@ -177,16 +161,10 @@ def test_a_change_reaches_every_worker_and_no_task_fails_or_runs_twice(
     long.await_success()
     assert {entry["try_number"] for entry in long.instances()} == {1}
     assert long.lost_lines() == (0, 0)
-    wait_for("the old workers to go", lambda: not set(before) & set(containers(hosts)), 300)
+    wait_for("the old workers to go", lambda: not (set(before) | new) & set(containers(hosts)), 300)
     figures.add("a changed setting on all workers, with tasks in flight", rollout)
     tasks = LONG_TASKS + 2 * len(stream.runs)
-    figures.add("... tasks meanwhile, and those that failed or ran twice", f"{tasks}, 0")
+    figures.add("... tasks meanwhile and while it was taken back, and those that failed or ran twice", f"{tasks}, 0")
     again = plain.cut_off()
     figures.add("... the same with Docker's defaults", f"{PLAIN_TASKS}, {again}")
     assert again == PLAIN_TASKS, "Docker's defaults are better than this collection says"
-
-    run = Run(airflow, tasks=3, seconds=3)
-    run.await_success()
-    for index in range(3):
-        bucket.await_lines(log_path(run.id, index, 1), "of 3", 3)
-        assert splunk.lines_of(run, index) == 3, "in both"
