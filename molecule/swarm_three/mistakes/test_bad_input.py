@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from cluster import STACK, Cluster
-from conftest_shared import play, said
+from conftest_shared import play
 from lab_hosts import MANAGERS
 
 
@@ -45,18 +45,6 @@ def test_login_disk_and_architecture_are_named_together(cluster: Cluster):
     ):
         assert words in told, words
     assert "not-the-password-of-this" not in told
-
-
-def test_a_node_that_nobody_knows_is_refused_with_those_that_there_are(cluster: Cluster):
-    before = [node["Availability"] for node in cluster.nodes()]
-    done = play("--extra-vars", json.dumps({"swarm_drain_node": "swarm9"}), playbook="playbooks/drain.yml")
-    assert done.returncode == 2
-    for words in ("no node swarm9", *MANAGERS):
-        assert words in said(done), words
-    done = play(playbook="playbooks/drain.yml")
-    assert done.returncode == 2
-    assert "swarm_drain_node is empty" in said(done)
-    assert [node["Availability"] for node in cluster.nodes()] == before
 
 
 def test_an_export_that_does_not_exist_is_named(cluster: Cluster):
