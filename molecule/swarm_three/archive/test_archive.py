@@ -28,7 +28,7 @@ def logs(splunk: Splunk, bucket: Bucket, user: str = "airflow") -> dict[str, t.A
 
 
 def test_a_bucket_where_airflow_may_not_write_stops_the_change_before_it_begins(
-    cluster: Cluster, splunk: Splunk, bucket: Bucket, secrets: dict[str, str]
+    cluster: Cluster, splunk: Splunk, bucket: Bucket
 ):
     cluster.await_strength()
     before = cluster.workers()

@@ -29,9 +29,9 @@ def node(cluster: Cluster) -> str:
     return next(host for host in MANAGERS if host in cluster.workers().values())
 
 
-def node_life(verb: str, node: str, *words: str, **variables: object) -> str:
+def node_life(verb: str, node: str, *words: str) -> str:
     """Run the playbook `drain` or `activate`; its output."""
-    given = json.dumps({"swarm_drain_node": node, **variables})
+    given = json.dumps({"swarm_drain_node": node})
     return went_well(play("--extra-vars", given, *words, playbook=f"playbooks/{verb}.yml")).stdout
 
 

@@ -26,7 +26,7 @@ def refused(cluster: Cluster, variables: dict[str, object]) -> str:
 
 
 def test_login_disk_and_architecture_are_named_together(cluster: Cluster):
-    told = refused(
+    said = refused(
         cluster,
         {
             "airflow_preflight_endpoints": True,
@@ -43,13 +43,13 @@ def test_login_disk_and_architecture_are_named_together(cluster: Cluster):
         "/var/lib/docker",
         *MANAGERS,
     ):
-        assert words in told, words
-    assert "not-the-password-of-this" not in told
+        assert words in said, words
+    assert "not-the-password-of-this" not in said
 
 
 def test_an_export_that_does_not_exist_is_named(cluster: Cluster):
-    told = refused(
+    said = refused(
         cluster, {"dag_share_preflight": True, "dag_share_nfs": {"host": "services1.lab.test", "path": "/srv/nothing"}}
     )
     for words in ("/srv/nothing", "services1.lab.test", "dag_share_nfs"):
-        assert words in told, words
+        assert words in said, words
