@@ -54,6 +54,9 @@ _COMMANDS = (
     "systemctl enable systemd-networkd.service ssh.service",
     "systemctl mask getty@.service serial-getty@.service console-getty.service systemd-networkd-wait-online.service "
     "apt-daily.timer apt-daily-upgrade.timer systemd-timesyncd.service fstrim.timer e2scrub_all.timer",
+    # Programs that look for units elsewhere at each of the many reloads of an installation, and find none here.
+    "mkdir /etc/systemd/system-generators; cd /etc/systemd/system-generators; for name in debug getty gpt-auto "
+    "hibernate-resume rc-local run ssh system-update sysv tpm2; do ln -s /dev/null systemd-$name-generator; done",
     "passwd --lock root",
     "rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /etc/resolv.conf",
     ": > /etc/machine-id",
