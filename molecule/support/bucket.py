@@ -48,14 +48,13 @@ class Bucket:
 
     def start(self) -> None:
         """Bring the server there with its libraries, and wait until it has the bucket and its users."""
-        ssh = ["ssh", "-F", self._hosts.facts["ssh_config"], self._host]
         with tempfile.TemporaryDirectory() as name:
             wanted = ["--python-version", PYTHON, "--only-binary", ":all:", "--no-compile-bytecode"]
             command = [str(ROOT / ".venv/bin/uv"), "pip", "install", "--quiet", "--target", f"{name}/lib", *wanted]
             subprocess.run([*command, "-r", str(PINS)], check=True)
             packed = subprocess.run(["tar", "-C", name, "-c", "lib"], capture_output=True, check=True).stdout
         unpack = f"rm -rf {_PLACE}/lib && mkdir -p {_PLACE} && chmod 700 {_PLACE} && tar -x -C {_PLACE}"
-        subprocess.run([*ssh, unpack], input=packed, check=True, timeout=300)
+        subprocess.run([*self._hosts.ssh(self._host), unpack], input=packed, check=True, timeout=300)
         settings = {
             "url": self._url,
             "authority": f"{_PLACE}/authority.pem",

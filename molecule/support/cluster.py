@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import typing as t
 
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 
 STACK = "airflow-lab"
 JOBS = ("migrate", "init", "logs-bucket")
+#: What rabbitmqctl would ask the broker, after ten seconds of work to start itself.
+_CONSUMERS = (
+    'Name = rabbit_misc:r(<<"airflow">>, queue, <<"default">>), {ok, Queue} = rabbit_amqqueue:lookup(Name), '
+    "[{consumers, Count}] = rabbit_amqqueue:info(Queue, [consumers]), Count."
+)
 
 
 class Cluster:
@@ -16,13 +23,15 @@ class Cluster:
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
+        self._answered = MANAGERS[0]
 
     def docker(self, *words: str) -> str:
-        """Output of a docker command on the first manager that has an answer."""
+        """Output of a docker command on the first manager that has an answer; who had the last one is asked first."""
         said = []
-        for host in MANAGERS:
+        for host in sorted(MANAGERS, key=lambda host: host != self._answered):
             done = self.hosts.ask(host, "docker", *words)
             if done.returncode == 0:
+                self._answered = host
                 return done.stdout
             said.append(f"{host}: {done.stderr.strip()[-300:]}")
         raise AssertionError(f"docker {' '.join(words)} failed everywhere: {'; '.join(said)}")
@@ -82,22 +91,11 @@ class Cluster:
         return "; ".join(found)
 
     def consumers(self) -> int:
-        """Connections that consume the queue `default`, as the broker counts them."""
-        listed = self.hosts.ask(
-            SERVICES,
-            "rabbitmqctl",
-            "-q",
-            "--vhost",
-            "airflow",
-            "--formatter",
-            "json",
-            "list_queues",
-            "name",
-            "consumers",
-        )
-        if listed.returncode:
-            return 0
-        return next((row["consumers"] for row in json.loads(listed.stdout) if row["name"] == "default"), 0)
+        """Connections that consume the queue `default`, as the broker counts them; 0 while it does not answer."""
+        ask = "runuser -u rabbitmq -- env HOME=/var/lib/rabbitmq erl_call -sname rabbit@localhost -e"
+        told = self.hosts.ask(SERVICES, f"echo {shlex.quote(_CONSUMERS)} | {ask}")
+        found = re.search(r"\{ok, (\d+)\}", told.stdout)
+        return int(found[1]) if found else 0
 
     def await_strength(self, consumers: int = 3, seconds: float = 600) -> None:
         """Wait until all nodes are ready, all services have their replicas, and all workers consume."""
@@ -109,7 +107,7 @@ class Cluster:
             live = self.consumers()
             return True if live >= consumers else Waiting(f"{live} of {consumers} workers consume")
 
-        wait_for("the platform at full strength", strong, seconds, pause=2)
+        wait_for("the platform at full strength", strong, seconds, pause=3)
 
 
 def _full(count: str) -> bool:

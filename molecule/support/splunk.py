@@ -61,8 +61,7 @@ class Splunk:
         packed = subprocess.run(
             ["tar", "-C", str(DOUBLES), "-c", "--exclude=__pycache__", "splunk_double"], capture_output=True, check=True
         )
-        command = f"mkdir -p {_PLACE} && tar -x -C {_PLACE}"
-        words = ["ssh", "-F", self._hosts.facts["ssh_config"], self._host, command]
+        words = [*self._hosts.ssh(self._host), f"mkdir -p {_PLACE} && tar -x -C {_PLACE}"]
         subprocess.run(words, input=packed.stdout, check=True, timeout=60)
         for path, kind in ((_CERTIFICATE, "certificate"), (_KEY, "key")):
             content = Path(self._hosts.facts["certificates"][self._host][kind]).read_text()
