@@ -131,19 +131,26 @@ class Run:
 
         def enough() -> t.Any:
             found = self.running()
-            return found if len(found) >= count else Waiting(f"{len(found)} running: {self.summary()}")
+            return found if len(found) >= count else Waiting(f"{len(found)}")
 
-        return wait_for(f"{count} running tasks of {self.id}", enough, seconds)
+        return self._wait(f"{count} running tasks", enough, seconds)
 
     def await_success(self, seconds: float = 900) -> None:
         """Wait until the run ended well; fail when it ended otherwise."""
 
         def ended() -> t.Any:
             state = self.state()
-            return state if state in ENDED else Waiting(f"{state}: {self.summary()}")
+            return state if state in ENDED else Waiting(state)
 
-        state = wait_for(f"the end of {self.id}", ended, seconds, pause=2)
+        state = self._wait("the end", ended, seconds)
         assert state == "success", f"{self.id} ended with {state}: {self.summary()}"
+
+    def _wait(self, what: str, condition: t.Callable[[], t.Any], seconds: float) -> t.Any:
+        """As :func:`wait_for`; when it was in vain, with the states of all instances."""
+        try:
+            return wait_for(f"{what} of {self.id}", condition, seconds, pause=2)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.summary()}") from error
 
     def summary(self) -> str:
         """States of all instances in one line."""
