@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
 import re
 import signal
@@ -23,27 +22,6 @@ REST = 5.0
 TAIL = 12
 #: A line of pytest's summary, with colours or without, and with the margin in which Molecule sets it.
 _FAILURE = re.compile(r"(?:\x1b\[[\d;]*m|[\s│])*((?:FAILED|ERROR)(?:\x1b\[[\d;]*m)* \S+\.py\S*.*)")
-
-
-#: Whether the kernel shares the processor by sessions. Source: sched(7), "The autogroup feature".
-AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
-
-
-@contextlib.contextmanager
-def niceness_counts(switch: Path = AUTOGROUP) -> t.Iterator[None]:
-    """Let a step that yields do so with all that it starts: within, this machine shares its processor by process.
-
-    By sessions, a process's niceness counts only within its own, and Ansible's workers, Docker and the hosts of the lab
-    begin sessions of their own.
-    """
-    if not (switch.exists() and switch.read_text().strip() == "1" and os.access(switch, os.W_OK)):
-        yield
-        return
-    switch.write_text("0\n")
-    try:
-        yield
-    finally:
-        switch.write_text("1\n")
 
 
 class Step(t.NamedTuple):
@@ -132,7 +110,7 @@ class Lanes:
                 return None
             self._say(lane, f"== {step.name}: {' '.join(step.command)}")
             process = subprocess.Popen(
-                [*(("nice", "-n", str(step.nice)) if step.nice else ()), *step.command],
+                step.command,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -142,6 +120,7 @@ class Lanes:
                 start_new_session=True,  # so that a signal reaches whatever the step has started
             )
             self._running[lane] = process
+            _yield(process, step.nice)
             return process
 
     def _copy(self, lane: str, process: subprocess.Popen[str], named: list[str], last: collections.deque[str]) -> None:
@@ -154,6 +133,22 @@ class Lanes:
 
     def _say(self, lane: str, line: str) -> None:
         self.write(f"{lane} | {line}\n")
+
+
+def _yield(process: subprocess.Popen[str], nice: int) -> None:
+    """Let a step's session yield. Where the kernel shares by sessions, a process's niceness counts only within its own.
+
+    Source: sched(7), "The autogroup feature".
+    """
+    if not nice:
+        return
+    session = Path(f"/proc/{process.pid}/autogroup")
+    try:
+        if session.exists():
+            session.write_text(str(nice))
+        os.setpriority(os.PRIO_PGRP, process.pid, nice)
+    except (ProcessLookupError, FileNotFoundError):
+        return  # it has ended
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -22,7 +22,7 @@ def threads(pid):
         found[thread] = int(words[11]) + int(words[12])
     return found
 
-seen = {}
+seen, before = {}, None
 while True:
     parents = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -37,7 +37,10 @@ while True:
             parents[pid] = (parent, supervises, threads(pid))
         except (FileNotFoundError, ProcessLookupError):
             continue
+    if before is None:  # a process of the pool takes one task after the other
+        before = {thread: count for _parent, _is, ticks in parents.values() for thread, count in ticks.items()}
     for pid, (parent, supervises, ticks) in parents.items():
+        ticks = {thread: count - before.get(thread, 0) for thread, count in ticks.items()}
         if supervises:
             seen.setdefault(pid, {"own": {}, "below": {}})["own"].update(ticks)
         elif parents.get(parent, ("", False))[1]:

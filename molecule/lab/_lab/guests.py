@@ -55,7 +55,7 @@ def start(lab: Lab, host: Host, parts: Parts) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     interface = network.plug(lab, host)
     with (directory / "console.log").open("ab") as console:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [*network.inside(lab), *_pinned(lab, host), str(parts.kernel), *_arguments(lab, host, parts, interface)],
             stdin=subprocess.DEVNULL,
             stdout=console,
@@ -64,6 +64,7 @@ def start(lab: Lab, host: Host, parts: Parts) -> None:
             env={"TMPDIR": "/dev/shm", "HOME": str(directory), "PATH": os.environ.get("PATH", os.defpath)},  # noqa: S108
             start_new_session=True,
         )
+    _yield(process.pid, os.nice(0))
 
 
 def cpu(lab: Lab, host: Host, cpus: t.Sequence[int]) -> int:
@@ -80,6 +81,16 @@ def cpu(lab: Lab, host: Host, cpus: t.Sequence[int]) -> int:
 
 def _pinned(lab: Lab, host: Host) -> list[str]:
     return ["taskset", "--cpu-list", str(cpu(lab, host, sorted(os.sched_getaffinity(0))))]
+
+
+def _yield(pid: int, nice: int) -> None:
+    """Let a guest yield as much as whoever started it, where the kernel shares the processor by sessions.
+
+    Source: sched(7), "The autogroup feature".
+    """
+    session = Path(f"/proc/{pid}/autogroup")
+    if nice and session.exists():
+        session.write_text(str(nice), encoding="ascii")
 
 
 def _arguments(lab: Lab, host: Host, parts: Parts, interface: str) -> list[str]:

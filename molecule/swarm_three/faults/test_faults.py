@@ -188,3 +188,20 @@ def restart_broker_and_database(hosts: Hosts, cluster: Cluster, airflow: Airflow
     work = time.monotonic() - began
     cluster.await_strength()
     return run, (work, time.monotonic() - began)
+
+
+def test_every_host_reboots_with_a_run_in_flight(hosts: Hosts, cluster: Cluster, airflow: Airflow, faults: Table):
+    cluster.await_strength()
+    run = Run(airflow, tasks=6, seconds=60)
+    run.await_running(4)
+    began = time.monotonic()
+    for host in (*MANAGERS, SERVICES):
+        hosts.lab("reboot", host)
+        cluster.await_strength()
+    strength = time.monotonic() - began
+    run.await_success(900)
+    work = time.monotonic() - began
+    after = Run(airflow, tasks=3, seconds=2)
+    after.await_success()
+    assert active(airflow)
+    record(faults, "reboot of every host, one at a time", run, (work, strength), hosts)

@@ -60,7 +60,7 @@ with DAG("chatty", schedule=None):
 
     wait(RELEASE)
     wait.override(task_id="again")(RELEASE)
-    for name in ("quick", "hanging", "away"):
+    for name in ("quick", *(f"{name}-{number}" for name in ("hanging", "away") for number in (1, 2, 3))):
         count.override(task_id=name)(LINES)
     for number in range(10):
         shout.override(task_id=f"loud{number}")(LINES)

