@@ -11,7 +11,7 @@ from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
 
 STACK = "airflow-lab"
 JOBS = ("migrate", "init", "logs-bucket")
-#: What rabbitmqctl would ask the broker, after ten seconds of work to start itself.
+#: What rabbitmqctl would ask the broker, after six seconds of the processor to start itself.
 _CONSUMERS = (
     'Name = rabbit_misc:r(<<"airflow">>, queue, <<"default">>), {ok, Queue} = rabbit_amqqueue:lookup(Name), '
     "[{consumers, Count}] = rabbit_amqqueue:info(Queue, [consumers]), Count."
