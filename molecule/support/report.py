@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import typing as t
 from pathlib import Path
@@ -36,10 +37,12 @@ class Table:
         OUTPUT.mkdir(parents=True, exist_ok=True)
         rows = OUTPUT / f"{self.name}.json"
         whole = Table(self.name, self.title, self.columns)
-        whole.rows = [tuple(row) for row in json.loads(rows.read_text())] if rows.exists() else []
-        whole.rows += self.rows
-        rows.write_text(json.dumps(whole.rows), encoding="utf-8")
-        (OUTPUT / f"{self.name}.txt").write_text(f"{self.title}\n{whole.text()}\n", encoding="utf-8")
+        with (OUTPUT / f"{self.name}.lock").open("w") as lock:  # scenarios run side by side
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            whole.rows = [tuple(row) for row in json.loads(rows.read_text())] if rows.exists() else []
+            whole.rows += self.rows
+            rows.write_text(json.dumps(whole.rows), encoding="utf-8")
+            (OUTPUT / f"{self.name}.txt").write_text(f"{self.title}\n{whole.text()}\n", encoding="utf-8")
 
 
 TABLES = {

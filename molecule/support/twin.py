@@ -54,7 +54,7 @@ class Twin:
         text = shlex.quote(json.dumps(self._spec))
         self._hosts.run(self._host, "python3", "-c", shlex.quote(_CREATE), text)
         try:
-            wait_for(f"a worker of {self._queue}", self._container, 300, pause=2)
+            wait_for(f"a worker of {self._queue}", self.container, 300, pause=2)
         except BaseException:
             self._remove()
             raise
@@ -76,10 +76,11 @@ class Twin:
 
     def memory(self) -> float:
         """The most memory that the worker and its tasks had at once, files that the kernel caches included, in MB."""
-        peak = self._hosts.run(self._host, "docker", "exec", self._container(), "cat", "/sys/fs/cgroup/memory.peak")
+        peak = self._hosts.run(self._host, "docker", "exec", self.container(), "cat", "/sys/fs/cgroup/memory.peak")
         return int(peak) / 1e6
 
-    def _container(self) -> str:
+    def container(self) -> str:
+        """ID of the worker's container, once it is healthy; else nothing."""
         words = ("docker", "ps", "-q", "--filter", f"name={self.name}", "--filter", "health=healthy")
         return self._hosts.ask(self._host, *words).stdout.strip()
 

@@ -98,12 +98,9 @@ class Searcher:
         # Without a delay everything is there, also when the machine's clock was set back meanwhile.
         newest = time.time() - self.settings.index_seconds if self.settings.index_seconds else float("inf")
         found: list[Found] = []
-        pieces = [piece for term in search.terms if term.field == "source" for piece in _plain(term.value)]
-        for position, line in self.store.read():
-            lowered = line.lower()
-            if any(piece not in lowered for piece in pieces):
-                continue  # cannot match, and reading it as JSON takes most of the time
-            entry = json.loads(line)
+        sources = [term for term in search.terms if term.field == "source"]
+        places = self.store.of(lambda source: all(term.matches(source) for term in sources))
+        for position, entry in zip(places, self.store.at(places)):
             if entry["index"] not in readable or entry["indextime"] > newest:
                 continue
             if not window[0] <= entry["time"] < window[1] or not self._matches(search, entry):
@@ -130,11 +127,6 @@ class Searcher:
             known = term.indexed or term.field in self.settings.indexed_fields
             return known or any(value in entry["raw"] for value in values)
         return not term.indexed and any(term.matches(value) for value in _extracted(entry["raw"], term.field))
-
-
-def _plain(value: str) -> list[bytes]:
-    """Pieces that a matching line has as they are, whatever wildcards stand between them."""
-    return [piece.encode() for piece in re.findall(r"[a-z0-9_./-]{3,}", value.lower())]
 
 
 def _arguments(request: Request) -> dict[str, str]:

@@ -1,5 +1,7 @@
-"""Indexed events, in a file of JSON lines and nowhere else, so that memory does not grow and a dead process can be
-counted."""
+"""Indexed events, in a file of JSON lines, so that a dead process can be counted.
+
+Memory has only where in it each source has its events.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import tempfile
 import threading
 import time
 import typing as t
+from array import array
 from dataclasses import asdict
 
 from .batch import Event
@@ -28,7 +31,10 @@ class Store:
             os.close(handle)
         self.path = path
         self._lock = threading.Lock()
-        self.count = _repair(path)
+        self.count = 0
+        self._end = 0
+        self._places: dict[str, array[int]] = {}
+        self._repair()
         self._file = open(path, "ab")  # noqa: SIM115 - it lives as long as the store
 
     def add(self, events: t.Sequence[Event], **more: str) -> None:
@@ -40,9 +46,21 @@ class Store:
                     continue
                 self.count += 1
                 entry = {"serial": self.count, "indextime": round(time.time(), 6), **asdict(event), **more}
-                lines.append(json.dumps(entry, separators=(",", ":")) + "\n")
-            self._file.write("".join(lines).encode())
+                line = f"{json.dumps(entry, separators=(',', ':'))}\n".encode()
+                self._note(event.source, line)
+                lines.append(line)
+            self._file.write(b"".join(lines))
             self._file.flush()
+
+    def _note(self, source: str, line: bytes) -> None:
+        """Another line of this source is at the file's end."""
+        self._places.setdefault(source, array("Q")).append(self._end)
+        self._end += len(line)
+
+    def of(self, matches: t.Callable[[str], bool]) -> list[int]:
+        """Positions of the events of all sources that match, in the order in which they came."""
+        with self._lock:
+            return sorted(place for source, places in self._places.items() if matches(source) for place in places)
 
     def read(self) -> t.Iterator[tuple[int, bytes]]:
         """Position and text of every line; those that are being written are left out."""
@@ -59,13 +77,27 @@ class Store:
         with open(self.path, "rb") as file:
             for position in positions:
                 file.seek(position)
-                yield json.loads(file.readline())
+                line = file.readline()
+                if not line:
+                    return  # all was forgotten meanwhile
+                yield json.loads(line)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._file.truncate(0)
-            self.count = 0
+            self.count = self._end = 0
+            self._places.clear()
+
+    def _repair(self) -> None:
+        """Cut off the half line that a killed process left, and find what is there."""
+        if not os.path.exists(self.path):
+            return
+        for _position, line in self.read():
+            self.count += 1
+            self._note(json.loads(line)["source"], line)
+        if self._end != os.path.getsize(self.path):
+            os.truncate(self.path, self._end)
 
     def close(self) -> None:
         """Close, and remove a temporary file."""
@@ -78,18 +110,3 @@ def read_events(path: str) -> list[dict[str, t.Any]]:
     """The events in a file, also while somebody writes it."""
     with open(path, "rb") as file:
         return [json.loads(line) for line in file if line.endswith(b"\n")]
-
-
-def _repair(path: str) -> int:
-    """Cut off the half line that a killed process left; how many lines there are."""
-    if not os.path.exists(path):
-        return 0
-    lines = whole = 0
-    with open(path, "rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                lines += 1
-                whole += len(line)
-    if whole != os.path.getsize(path):
-        os.truncate(path, whole)
-    return lines

@@ -19,7 +19,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_the_shipped_hosts_are_three_managers_and_a_host_for_services():
     lab = load("lab")
-    assert [host.name for host in lab.select([])] == ["swarm1", "swarm2", "swarm3", "services1"]
+    assert [host.name for host in lab.select([])] == ["swarm1", "swarm2", "services1", "swarm3"]
 
 
 def test_the_lab_inventory_has_the_hosts_that_the_lab_starts_in_the_groups_that_it_says():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import time
+from pathlib import Path
 
 import pytest
-from splunk_client import OPEN_TOKEN, TOKEN, ask, find, raws, results, send
-from splunk_double import SplunkDouble, spl
+from splunk_client import OPEN_TOKEN, OPTIONS, TOKEN, ask, find, raws, results, send
+from splunk_double import SplunkDouble, from_dict, spl
 
 SEARCH = 'search index="airflow" source="a"'
 
@@ -186,3 +187,22 @@ def test_an_event_can_take_time_to_be_found(splunk: SplunkDouble) -> None:
     put(splunk, {"event": "x", "source": "a"})
     splunk.settings.index_seconds = 60
     assert (raws(find(splunk, SEARCH)), splunk.count()) == ([], 1)
+
+
+def test_a_source_is_found_by_who_continues_a_file_with_half_a_line_and_after_all_was_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+
+    def found(double: SplunkDouble) -> list[str]:
+        return raws(find(double, 'search index=airflow source="B*"'))
+
+    with SplunkDouble(from_dict({**OPTIONS, "events_file": str(path)})) as double:
+        put(double, {"event": "1", "source": "a"}, {"event": "2", "source": "b"})
+    with path.open("a") as file:
+        file.write('{"serial":3,"source":"b')
+    with SplunkDouble(from_dict({**OPTIONS, "events_file": str(path)})) as double:
+        put(double, {"event": "3", "source": "b/1"}, {"event": "4", "source": "a"})
+        assert sorted(found(double)) == ["2", "3"]
+        double.clear()
+        assert found(double) == []
+        put(double, {"event": "5", "source": "b"})
+        assert found(double) == ["5"]
