@@ -60,6 +60,8 @@ options:
     description:
       - Remove records of nodes that are down and whose host name and address belong to a named node that is ready.
       - One with another address, or a manager that the others cannot do without, stays and is a warning.
+      - After a change of leaders, and after a restore, such a node is unknown for a while before it is down. That is
+        waited for, five minutes at most; in check mode it is a warning.
     type: bool
     default: false
   timeout:
@@ -114,6 +116,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     label_text,
     plan_nodes,
     plan_replaced,
+    settled_nodes,
     write_change,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
@@ -168,12 +171,14 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
             "changes": [],
             "removed": [],
         }
-    live = engine.get("/nodes")
+    remove = module.params["remove_replaced"]
+    ids = {entry.id for entry in known}
+    live = settled_nodes(engine, ids) if remove and not module.check_mode else engine.get("/nodes")
     purge = module.params["purge_labels"]
     changes = plan_nodes(live, known, purge_labels=purge)
     replaced: list[dict[str, str]] = []
-    if module.params["remove_replaced"]:
-        replaced, kept = plan_replaced(live, {entry.id for entry in known})
+    if remove:
+        replaced, kept = plan_replaced(live, ids)
         for text in kept:
             module.warn(text)
     if not module.check_mode:

@@ -25,6 +25,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 KEEP = "keep"
 #: How often a node that somebody else writes at the same time is read and written again.
 ATTEMPTS = 5
+#: Seconds until a swarm has given up a node that its new leader never heard of; also one with slow heartbeats.
+UNKNOWN_SECONDS = 300.0
 #: Label of a node that was drained for maintenance; its value is the availability that it gets back.
 DRAINED_FROM = "flowstead.airflow.drained-from"
 #: Label of a node that a playbook drained for its own work, and gives back; nobody else's drain has it.
@@ -108,6 +110,34 @@ class Replaced(t.NamedTuple):
     kept: list[str]
 
 
+def settled_nodes(
+    engine: EngineLike,
+    kept: t.Collection[str],
+    *,
+    timeout: float = UNKNOWN_SECONDS,
+    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+) -> list[dict[str, t.Any]]:
+    """The answer of ``GET /nodes``, as soon as the swarm knows whether twins of these nodes live.
+
+    A new leader, and one that came back from a backup, hears of nodes by their heartbeats. A node that is gone is
+    ``unknown`` until the leader gives it up, and it may be the dead twin of one that joined again.
+
+    Args:
+        kept: IDs of nodes that are wanted.
+        timeout: seconds to wait at most; what is unknown then is in the answer as such.
+    """
+    live: list[dict[str, t.Any]] = []
+
+    def settled() -> bool:
+        live[:] = engine.get("/nodes")
+        names = {node_hostname(node) for node in live if node["ID"] in kept}
+        others = (node for node in live if node["ID"] not in kept and node_hostname(node) in names)
+        return not any(node_state(node) == "unknown" for node in others)
+
+    wait(settled, timeout)
+    return live
+
+
 def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> Replaced:
     """Find dead twins: down, with the host name and address of a wanted node that is ready.
 
@@ -128,7 +158,13 @@ def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[st
     found = Replaced([], [])
     for node in live:
         name = node_hostname(node)
-        if node["ID"] in kept or node_state(node) != "down" or name not in ready:
+        if node["ID"] in kept or node_state(node) not in ("down", "unknown") or name not in ready:
+            continue
+        if node_state(node) == "unknown":
+            found.kept.append(
+                f"Node {node['ID']} is unknown to the swarm's leader, and {name} is in the swarm under another ID. Its "
+                "record stays until the leader has given it up: run this again when `docker node ls` says Down."
+            )
             continue
         role = node["Spec"].get("Role", "worker")
         reason = ""

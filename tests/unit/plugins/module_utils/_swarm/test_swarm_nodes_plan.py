@@ -8,6 +8,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
     await_role,
     plan_nodes,
     plan_replaced,
+    settled_nodes,
     write_change,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
@@ -175,6 +176,37 @@ def test_a_node_is_not_replaced_when(other):
 def test_a_node_that_is_down_stays_while_its_host_is_not_ready():
     nodes = [M1, make_node("old", "w1", state="down"), make_node("new", "w1", state="unknown")]
     assert plan_replaced(nodes, {"id1", "new"}) == ([], [])
+
+
+def test_a_twin_of_which_a_new_leader_knows_nothing_is_waited_for_until_it_is_down():
+    engine = cluster(M1, make_node("old", "w1", state="unknown"), make_node("new", "w1"))
+
+    def give_it_up_later(condition, seconds):
+        assert not condition()
+        engine.nodes["old"]["Status"]["State"] = "down"
+        return condition()
+
+    live = settled_nodes(engine, {"id1", "new"}, wait=give_it_up_later)
+    assert [node["id"] for node in plan_replaced(live, {"id1", "new"}).removable] == ["old"]
+
+
+def test_a_twin_of_which_nothing_is_known_in_time_stays_with_advice():
+    engine = cluster(M1, make_node("old", "w1", state="unknown"), make_node("new", "w1"))
+    removable, kept = plan_replaced(settled_nodes(engine, {"id1", "new"}, wait=at_once), {"id1", "new"})
+    assert removable == []
+    assert "old is unknown" in kept[0]
+
+
+def test_unknown_nodes_that_are_no_twins_are_not_waited_for():
+    engine = cluster(M1, make_node("id2", "w2", state="unknown"), make_node("id3", "w3", state="unknown"))
+    waited = []
+
+    def look(condition, seconds):
+        waited.append(condition())
+        return waited[-1]
+
+    assert len(settled_nodes(engine, {"id1", "id2"}, wait=look)) == 3
+    assert waited == [True]
 
 
 def test_a_node_that_is_down_with_another_address_may_be_another_host_and_stays_with_advice():
