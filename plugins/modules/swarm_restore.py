@@ -130,6 +130,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
     EngineUnreachable,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem, read_node
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.reach import connect
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.restoring import Target, count, inspect, restore
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.supervisor import Systemd
 
@@ -175,7 +176,7 @@ def main() -> None:
         if not module.check_mode:
             # A connection that breaks now must not leave the engine stopped.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            works = restore(engine, supervisor, target, place, timeout=given["timeout"])
+            works = restore(engine, supervisor, target, place, probe=connect, timeout=given["timeout"])
             counts = count(engine) if works else {}
         node = read_node(engine)["swarm"]
     except (SwarmProblem, EngineError, EngineUnreachable) as error:

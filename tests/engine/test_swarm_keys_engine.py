@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import shutil
 import stat
+import subprocess
+import sys
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +105,14 @@ class Host:
             **given,
         )
         place = restoring.inspect(self.engine, target)
-        restoring.restore(self.engine, self.supervisor, target, place, timeout=SECONDS)
+        restoring.restore(self.engine, self.supervisor, target, place, probe=self.probe, timeout=SECONDS)
+
+    def probe(self, address: str, port: int) -> str:
+        """Why there is no connection, in the network that the engine has for itself."""
+        program = f"import socket; socket.create_connection(({address!r}, {port}), timeout=3)"
+        inside = ["nsenter", "--net", "--target", str(self.docker.process.pid), sys.executable, "-c", program]
+        done = subprocess.run(inside, capture_output=True, text=True, check=False)
+        return "" if done.returncode == 0 else done.stderr.splitlines()[-1]
 
 
 @pytest.fixture

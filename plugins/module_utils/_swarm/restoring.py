@@ -25,7 +25,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm import archive
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.backup import DATA_ROOT, await_manager
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import host_of
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import GOSSIP_PORT, host_of
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.locking import Wait
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
@@ -33,7 +33,11 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
     read_node,
     wait_until,
 )
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.reach import Probe
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.supervisor import Supervisor
+
+#: Seconds after which an engine that manages a swarm answers its members about overlay networks, or never will.
+_GOSSIP_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +125,15 @@ def restore(
     target: Target,
     place: Place,
     *,
+    probe: Probe,
     timeout: float = 120.0,
     wait: Wait = wait_until,
 ) -> bool:
     """Replace this host's state by the archive's, and make it the only manager of that swarm.
+
+    Args:
+        probe: tries a TCP connection to an address of this host.
+        timeout: seconds for each of the steps.
 
     Returns:
         Whether the swarm works. One that was autolocked and had several managers may wait for a majority of them.
@@ -155,6 +164,7 @@ def restore(
         if state != "locked" or target.managers == 1 or read_node(engine)["swarm"]["state"] == "locked":
             raise
         return False
+    _await_gossip(engine, supervisor, target, probe=probe, timeout=timeout, wait=wait)
     return True
 
 
@@ -203,6 +213,33 @@ def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float,
             f"The state was restored, and this host did not take over its swarm within {timeout:g} s: {refused} "
             + (f"What it had before is in {place.aside}. " if place.aside else "")
             + "`journalctl -u docker` on it says more."
+        )
+
+
+def _await_gossip(
+    engine: EngineLike, supervisor: Supervisor, target: Target, *, probe: Probe, timeout: float, wait: Wait
+) -> None:
+    """Others join only a manager that tells them about overlay networks.
+
+    An engine that has taken over a swarm sometimes never begins to, until it is started again (seen with 26.1.5).
+    """
+    why = ""
+
+    def answers() -> bool:
+        nonlocal why
+        why = probe(host_of(target.advertise_address), GOSSIP_PORT)
+        return not why
+
+    if wait(answers, _GOSSIP_SECONDS):
+        return
+    supervisor.stop()
+    supervisor.start()
+    await_manager(engine, target.unlock_key, timeout, wait)
+    if not wait(answers, _GOSSIP_SECONDS):
+        raise SwarmProblem(
+            f"The swarm works here again, and the engine does not open its port {GOSSIP_PORT}/tcp for other members "
+            f"({target.advertise_address}: {why}), also not after another start, so none can join. Check that "
+            "swarm_advertise_address is an address of this host; `journalctl -u docker` on it says more."
         )
 
 

@@ -117,7 +117,8 @@ def host(tmp_path):
     return Host(tmp_path / "docker")
 
 
-def test_a_backup_is_foretold_made_and_restored(run, host, tmp_path):
+def test_a_backup_is_foretold_made_and_restored(run, host, tmp_path, monkeypatch):
+    monkeypatch.setattr(swarm_restore, "connect", lambda _address, port: "" if port == 7946 else "refused")
     path = tmp_path / "kept.tar.gz"
     predicted = run(swarm_backup, host, path=str(path), check_mode=True)
     assert predicted["changed"]

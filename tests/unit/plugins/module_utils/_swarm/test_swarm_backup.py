@@ -39,6 +39,12 @@ class Host(FakeManager):
         self.root = root
         self.log: list[str] = []
         self.refuses_to_start = False
+        #: Starts that it takes until other members are answered, and what is said until then.
+        self.deaf_starts = 0
+
+    def probe(self, address, port):
+        assert (address, port) == ("192.0.2.9", 7946)
+        return "connection refused" if self.log.count("start") <= self.deaf_starts else ""
 
     def get(self, path, query=None):
         if path in ("/secrets", "/configs") and self.manager:
@@ -199,7 +205,7 @@ def target(path, **given):
 
 def bring_back(host, wanted, **given):
     place = restoring.inspect(host, wanted, **given)
-    restoring.restore(host, host, wanted, place, wait=twice)
+    restoring.restore(host, host, wanted, place, probe=host.probe, wait=twice)
     return place
 
 
@@ -218,6 +224,25 @@ def test_a_lost_swarm_is_restored_with_its_own_settings_and_the_old_state_kept_a
     body = host.posts[-1][1]
     assert (body["DefaultAddrPool"], body["SubnetSize"]) == (["172.20.0.0/14"], 24)
     assert body["AdvertiseAddr"] == "192.0.2.9"
+
+
+def test_an_engine_that_answers_no_other_member_is_started_again(host, tmp_path):
+    packed = keep(host, tmp_path / "kept.tar.gz")
+    host.log.clear()
+    lose(host)
+    host.deaf_starts = 1
+    bring_back(host, target(packed.path))
+    assert host.log == ["stop", "start", "init", "stop", "start"]
+    assert host.state == "active"
+
+
+def test_an_engine_that_never_answers_other_members_is_an_error_with_its_address(host, tmp_path):
+    packed = keep(host, tmp_path / "kept.tar.gz")
+    host.log.clear()
+    lose(host)
+    host.deaf_starts = 9
+    with pytest.raises(SwarmProblem, match=r"7946/tcp.*192\.0\.2\.9: connection refused.*swarm_advertise_address"):
+        bring_back(host, target(packed.path))
 
 
 def locked(host, tmp_path):
@@ -264,9 +289,9 @@ def test_one_of_several_autolocked_managers_waits_for_the_others_and_a_single_on
     place = restoring.inspect(host, wanted)
     if managers == 1:
         with pytest.raises(SwarmProblem, match="does not have a leader"):
-            restoring.restore(host, host, wanted, place, wait=twice)
+            restoring.restore(host, host, wanted, place, probe=host.probe, wait=twice)
     else:
-        assert not restoring.restore(host, host, wanted, place, wait=twice)
+        assert not restoring.restore(host, host, wanted, place, probe=host.probe, wait=twice)
 
 
 def test_a_swarm_that_works_is_not_replaced(host, tmp_path):
