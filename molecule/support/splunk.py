@@ -106,7 +106,7 @@ class Splunk:
         self._hosts.run(self._host, _admin("mode", {"mode": mode}))
 
     def forget(self) -> None:
-        """Drop all events: a search of the double reads every one of them, and the preflight waits only so long."""
+        """Drop all events: :meth:`printed` and :meth:`matching` read every one of them."""
         self._hosts.run(self._host, _admin("clear", {}))
 
     def events(self, source: str) -> list[dict[str, t.Any]]:

@@ -9,59 +9,60 @@ import typing as t
 
 from lab_hosts import Hosts
 
-# Runs on the host with its own Python: looks at the threads of each process whose name says supervisor, and at the
-# processes below it, twice a second until its input ends; then it prints the last that it has seen of each.
+# Runs on the host with its own Python: looks twice a second at each process of the container whose name says
+# supervisor, until its input ends; then it prints what each of them has used since the first look, which a line
+# announces. Threads that have ended are in their process's time, and processes that have ended in their parent's.
 _PROGRAM = """
 import json, os, select, sys
 
-def threads(pid):
-    found = {}
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/stat") as stream:
-            words = stream.read().rsplit(")", 1)[1].split()
-        found[thread] = int(words[11]) + int(words[12])
-    return found
+def ticks(path):
+    with open(path) as stream:
+        words = stream.read().rsplit(")", 1)[1].split()
+    return [int(words[11]) + int(words[12]), int(words[13]) + int(words[14])]
 
-seen, before = {}, None
+before, seen = None, {}
 while True:
-    parents = {}
+    now, supervise = {}, set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cgroup") as stream:
                 if sys.argv[1] not in stream.read():
                     continue
             with open(f"/proc/{pid}/cmdline") as stream:
-                supervises = stream.read().startswith("airflow supervisor")
-            with open(f"/proc/{pid}/stat") as stream:
-                parent = stream.read().rsplit(")", 1)[1].split()[1]
-            parents[pid] = (parent, supervises, threads(pid))
+                if stream.read().startswith("airflow supervisor"):
+                    supervise.add(pid)
+            whole, below = ticks(f"/proc/{pid}/stat")
+            now[pid] = (ticks(f"/proc/{pid}/task/{pid}/stat")[0], whole, below)
         except (FileNotFoundError, ProcessLookupError):
             continue
     if before is None:  # a process of the pool takes one task after the other
-        before = {thread: count for _parent, _is, ticks in parents.values() for thread, count in ticks.items()}
-    for pid, (parent, supervises, ticks) in parents.items():
-        ticks = {thread: count - before.get(thread, 0) for thread, count in ticks.items()}
-        if supervises:
-            seen.setdefault(pid, {"own": {}, "below": {}})["own"].update(ticks)
-        elif parents.get(parent, ("", False))[1]:
-            seen.setdefault(parent, {"own": {}, "below": {}})["below"][pid] = sum(ticks.values())
+        before = now
+        print("watching", flush=True)
+    for pid in supervise & set(now):
+        seen[pid] = [new - old for new, old in zip(now[pid], before.get(pid, (0, 0, 0)))]
     if select.select([sys.stdin], [], [], 0.5)[0]:
         break
-for pid, ticks in seen.items():
-    main = ticks["own"].pop(pid, 0)
-    print(json.dumps({"main": main, "others": sum(ticks["own"].values()), "below": sum(ticks["below"].values())}))
+for main, whole, below in seen.values():
+    print(json.dumps({"main": main, "others": whole - main, "below": below}))
 """
 
 
 class TaskCpu:
-    """Watches between its beginning and its end."""
+    """Watches between its beginning and its end.
+
+    Args:
+        container: its ID.
+    """
 
     def __init__(self, hosts: Hosts, host: str, container: str) -> None:
+        assert container, "there is no container to watch"
         words = [*hosts.ssh(host), f"python3 -c {shlex.quote(_PROGRAM)} {container}"]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._seen: list[dict[str, int]] = []
 
     def __enter__(self) -> TaskCpu:
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "watching\n", "the program on the host failed"
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -75,18 +76,10 @@ class TaskCpu:
         Raises:
             AssertionError: nothing was seen of any task.
         """
-        return sum(ticks["others"] for ticks in self._seen) / self.ticks()
-
-    def ticks(self) -> int:
-        """Processor time of everything that belongs to the tasks, in ticks of the kernel's clock.
-
-        Raises:
-            AssertionError: nothing was seen of any task.
-        """
         whole = sum(sum(ticks.values()) for ticks in self._seen)
         assert whole, "no task was seen"
-        return whole
+        return sum(ticks["others"] for ticks in self._seen) / whole
 
     def seen(self) -> t.Sequence[t.Mapping[str, int]]:
-        """Ticks of each task: its supervisor's first thread, other threads, and the processes below."""
+        """Ticks of each supervisor: its first thread, its other threads, and the processes below it."""
         return self._seen

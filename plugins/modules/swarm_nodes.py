@@ -173,21 +173,24 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
         }
     remove = module.params["remove_replaced"]
     ids = {entry.id for entry in known}
-    live = settled_nodes(engine, ids) if remove and not module.check_mode else engine.get("/nodes")
+    live = engine.get("/nodes")
     purge = module.params["purge_labels"]
     changes = plan_nodes(live, known, purge_labels=purge)
+    by_id = {entry.id: entry for entry in known}
+    demotions = [change for change in changes if change.demotes]
+    if not module.check_mode:
+        for change in changes:
+            if not change.demotes:
+                write_change(engine, change, by_id[change.id], purge_labels=purge)
+                await_role(engine, change, timeout=module.params["timeout"])
+        if remove:
+            live = settled_nodes(engine, ids)
     replaced: list[dict[str, str]] = []
     if remove:
         replaced, kept = plan_replaced(live, ids)
         for text in kept:
             module.warn(text)
     if not module.check_mode:
-        by_id = {entry.id: entry for entry in known}
-        demotions = [change for change in changes if change.demotes]
-        for change in changes:
-            if not change.demotes:
-                write_change(engine, change, by_id[change.id], purge_labels=purge)
-                await_role(engine, change, timeout=module.params["timeout"])
         # A dead manager still has a vote, without which the swarm may refuse to demote a living one.
         for node in replaced:
             remove_replaced(engine, node)

@@ -14,7 +14,8 @@ description:
   - Runs on the host that is to be the first manager again, with an archive that M(flowstead.airflow.swarm_backup)
     wrote. Stops the engine, puts the archive's state in the place of the host's own, which is kept aside, starts the
     engine, unlocks it where that is needed, and makes this host the only manager of that swarm (C(docker swarm init
-    --force-new-cluster)).
+    --force-new-cluster)). When that engine then does not answer on the port by which members tell each other about
+    overlay networks, it is started once more.
   - Services, secrets, configs, networks and the swarm's authority are those of the time of the backup. Data of
     volumes is not part of it.
 extends_documentation_fragment:
@@ -80,7 +81,7 @@ options:
     description: The engine's data root. Empty is what the engine says, or C(/var/lib/docker) when it does not run.
     type: path
   timeout:
-    description: Seconds until the manager has to work.
+    description: Seconds until the manager has to work; for each of the steps, such as a second start of the engine.
     type: int
     default: 120
   docker_socket:
@@ -176,7 +177,9 @@ def main() -> None:
         if not module.check_mode:
             # A connection that breaks now must not leave the engine stopped.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            works = restore(engine, supervisor, target, place, probe=connect, timeout=given["timeout"])
+            works, warning = restore(engine, supervisor, target, place, probe=connect, timeout=given["timeout"])
+            if warning:
+                module.warn(warning)
             counts = count(engine) if works else {}
         node = read_node(engine)["swarm"]
     except (SwarmProblem, EngineError, EngineUnreachable) as error:

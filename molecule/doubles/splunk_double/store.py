@@ -46,11 +46,11 @@ class Store:
                     continue
                 self.count += 1
                 entry = {"serial": self.count, "indextime": round(time.time(), 6), **asdict(event), **more}
-                line = f"{json.dumps(entry, separators=(',', ':'))}\n".encode()
-                self._note(event.source, line)
-                lines.append(line)
-            self._file.write(b"".join(lines))
+                lines.append((event.source, f"{json.dumps(entry, separators=(',', ':'))}\n".encode()))
+            self._file.write(b"".join(line for _source, line in lines))
             self._file.flush()
+            for source, line in lines:
+                self._note(source, line)
 
     def _note(self, source: str, line: bytes) -> None:
         """Another line of this source is at the file's end."""
@@ -78,7 +78,7 @@ class Store:
             for position in positions:
                 file.seek(position)
                 line = file.readline()
-                if not line:
+                if not line.endswith(b"\n"):
                     return  # all was forgotten meanwhile
                 yield json.loads(line)
 

@@ -19,7 +19,8 @@ def test_a_node_is_removed_once_and_what_speaks_against_it_is_told_before(hosts:
     went_well(play(*words, playbook=REMOVE, inventory=inventory))
     assert set(swarm.nodes()) == set(HOSTS[:2])
     assert hosts.run(last, "docker info --format '{{.Swarm.LocalNodeState}}'").strip() == "inactive"
-    assert (len(swarm.running()), swarm.lost()) == (4, [])
+    wait_for("all tasks to be elsewhere", lambda: len(swarm.running()) == 4, 120)
+    assert swarm.lost() == []
     assert changed(play(*words, playbook=REMOVE, inventory=inventory).stdout, hosts=3) == 0
 
     went_well(play(playbook="playbooks/swarm.yml", inventory=inventory))

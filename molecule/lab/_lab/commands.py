@@ -35,6 +35,15 @@ def locked(lab: Lab) -> t.Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def building(lab: Lab) -> t.Iterator[None]:
+    """Labs that come up side by side wait for the one that makes the kernel or the image, and take what it made."""
+    lab.cache.mkdir(parents=True, exist_ok=True)
+    with (lab.cache / "building.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def check_needs(lab: Lab, hosts: t.Sequence[Host]) -> None:
     """Refuse, with all reasons at once, to start what cannot work here."""
     problems = []
@@ -69,7 +78,8 @@ def up(lab: Lab, names: list[str]) -> None:
         check_needs(lab, hosts)
         if guests.allow_maps():
             say(f"raised vm.max_map_count to {guests.MAP_COUNT}: guests with large processes need it")
-        parts = guests.Parts(kernel.find(lab.cache), image.find(lab.cache), access.prepare(lab))
+        with building(lab):
+            parts = guests.Parts(kernel.find(lab.cache), image.find(lab.cache), access.prepare(lab))
         network.create(lab)
         _start_gateway(lab)
         started = [host for host in hosts if not guests.processes(lab.umid(host))]

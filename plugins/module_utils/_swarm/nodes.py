@@ -14,6 +14,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine import EngineError
+from ansible_collections.flowstead.airflow.plugins.module_utils._docker.patience import patient
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host import host_of
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import (
     EngineLike,
@@ -130,12 +131,26 @@ def settled_nodes(
 
     def settled() -> bool:
         live[:] = engine.get("/nodes")
-        names = {node_hostname(node) for node in live if node["ID"] in kept}
-        others = (node for node in live if node["ID"] not in kept and node_hostname(node) in names)
-        return not any(node_state(node) == "unknown" for node in others)
+        return not has_unknown_twin(live, kept)
 
-    wait(settled, timeout)
+    wait(patient(settled), timeout)
     return live
+
+
+def has_unknown_twin(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> bool:
+    """Whether the swarm does not know yet that a wanted node is ready, or that what may be its dead twin is down.
+
+    Args:
+        live: answer of ``GET /nodes``.
+        kept: IDs of nodes that are wanted.
+    """
+    for node in live:
+        others = [twin for twin in live if node_hostname(twin) == node_hostname(node) and twin["ID"] not in kept]
+        if node["ID"] in kept and any(
+            _same_address(node, twin) and "unknown" in (node_state(node), node_state(twin)) for twin in others
+        ):
+            return True
+    return False
 
 
 def plan_replaced(live: t.Sequence[t.Mapping[str, t.Any]], kept: t.Collection[str]) -> Replaced:

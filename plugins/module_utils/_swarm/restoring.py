@@ -78,6 +78,18 @@ class Place:
     saved: dict[str, t.Any]
 
 
+class Restored(t.NamedTuple):
+    """What became of it.
+
+    Attributes:
+        works: whether the swarm does. One that was autolocked and had several managers may wait for a majority of them.
+        warning: what stands in the way of other hosts that join, or nothing.
+    """
+
+    works: bool
+    warning: str = ""
+
+
 def inspect(engine: EngineLike, target: Target, *, force: bool = False) -> Place:
     """Look whether the state can be restored here; changes nothing.
 
@@ -128,15 +140,12 @@ def restore(
     probe: Probe,
     timeout: float = 120.0,
     wait: Wait = wait_until,
-) -> bool:
+) -> Restored:
     """Replace this host's state by the archive's, and make it the only manager of that swarm.
 
     Args:
         probe: tries a TCP connection to an address of this host.
         timeout: seconds for each of the steps.
-
-    Returns:
-        Whether the swarm works. One that was autolocked and had several managers may wait for a majority of them.
 
     Raises:
         SwarmProblem: it did not come about. The host's own state is back when it was not unpacked.
@@ -163,9 +172,8 @@ def restore(
     except SwarmProblem:
         if state != "locked" or target.managers == 1 or read_node(engine)["swarm"]["state"] == "locked":
             raise
-        return False
-    _await_gossip(engine, supervisor, target, probe=probe, timeout=timeout, wait=wait)
-    return True
+        return Restored(False)
+    return Restored(True, _await_gossip(engine, supervisor, target, probe=probe, timeout=timeout, wait=wait))
 
 
 def count(engine: EngineLike) -> dict[str, int]:
@@ -218,8 +226,8 @@ def _take_over(engine: EngineLike, target: Target, place: Place, timeout: float,
 
 def _await_gossip(
     engine: EngineLike, supervisor: Supervisor, target: Target, *, probe: Probe, timeout: float, wait: Wait
-) -> None:
-    """Others join only a manager that tells them about overlay networks.
+) -> str:
+    """Others join only a manager that tells them about overlay networks; says what to look at when it does not.
 
     An engine that has taken over a swarm sometimes never begins to, until it is started again (seen with 26.1.5).
     """
@@ -227,20 +235,24 @@ def _await_gossip(
 
     def answers() -> bool:
         nonlocal why
-        why = probe(host_of(target.advertise_address), GOSSIP_PORT)
+        address = host_of(str(read_node(engine)["swarm"]["address"]))
+        why = f"{address}: {failure}" if (failure := probe(address, GOSSIP_PORT)) else ""
         return not why
 
     if wait(answers, _GOSSIP_SECONDS):
-        return
-    supervisor.stop()
-    supervisor.start()
+        return ""
+    try:
+        supervisor.stop()
+    finally:
+        supervisor.start()
     await_manager(engine, target.unlock_key, timeout, wait)
-    if not wait(answers, _GOSSIP_SECONDS):
-        raise SwarmProblem(
-            f"The swarm works here again, and the engine does not open its port {GOSSIP_PORT}/tcp for other members "
-            f"({target.advertise_address}: {why}), also not after another start, so none can join. Check that "
-            "swarm_advertise_address is an address of this host; `journalctl -u docker` on it says more."
-        )
+    if wait(answers, _GOSSIP_SECONDS):
+        return ""
+    return (
+        f"The swarm works here again, and this host does not reach the engine's own port {GOSSIP_PORT}/tcp ({why}), "
+        "also not after another start of the engine. If that is so for other hosts, too, none can join: look at "
+        "swarm_advertise_address, and at `journalctl -u docker` here."
+    )
 
 
 def _unlock(engine: EngineLike, target: Target) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.host impo
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
     WantedNode,
     as_live,
+    has_unknown_twin,
     label_text,
     plan_nodes,
     plan_replaced,
@@ -149,7 +150,7 @@ def wanted_nodes(members: Members, managers: t.Collection[str]) -> list[dict[str
 
 
 def settled(live: t.Sequence[t.Mapping[str, t.Any]], wanted: t.Sequence[t.Mapping[str, t.Any]], how: Settings) -> bool:
-    """Whether every wanted node is in the swarm as it is to be, and no record of a replaced one is left.
+    """Whether every wanted node is in the swarm as it is to be, and no record is left that may be a replaced one's.
 
     Args:
         live: ``nodes`` of a manager's ``swarm_node_info``.
@@ -159,7 +160,8 @@ def settled(live: t.Sequence[t.Mapping[str, t.Any]], wanted: t.Sequence[t.Mappin
     asked = [WantedNode(entry["id"], entry["role"], entry["availability"], entry["labels"]) for entry in wanted]
     if plan_nodes(raw, asked, purge_labels=how.purge_labels):
         return False
-    return not (how.remove_replaced and plan_replaced(raw, {entry.id for entry in asked}).removable)
+    ids = {entry.id for entry in asked}
+    return not (how.remove_replaced and (plan_replaced(raw, ids).removable or has_unknown_twin(raw, ids)))
 
 
 def known_nodes(

@@ -209,8 +209,9 @@ def test_a_host_that_is_to_change_its_role_is_not_settled():
     assert not plan_formation(members, ["m1", "w1"], [])["settled"]
 
 
-def test_a_dead_twin_is_not_settled_when_replaced_nodes_are_to_go():
-    twin = make_node("old", "w1", state="down")
+@pytest.mark.parametrize("state", ["down", "unknown"])
+def test_a_twin_that_does_not_live_is_not_settled_when_replaced_nodes_are_to_go(state):
+    twin = make_node("old", "w1", state=state)
     members = {"m1": member(manager("id1", (M1, W1, twin))), "w1": member(worker("id3"), "192.0.2.4")}
     assert plan_formation(members, ["m1"], ["w1"])["settled"]
     assert not plan_formation(members, ["m1"], ["w1"], settings=Settings(remove_replaced=True))["settled"]

@@ -197,15 +197,41 @@ def test_a_twin_of_which_nothing_is_known_in_time_stays_with_advice():
     assert "old is unknown" in kept[0]
 
 
+def test_a_wanted_node_of_which_a_new_leader_knows_nothing_is_waited_for_when_its_twin_is_down():
+    engine = cluster(M1, make_node("old", "w1", state="down"), make_node("new", "w1", state="unknown"))
+
+    def hear_of_it_later(condition, seconds):
+        assert not condition()
+        engine.nodes["new"]["Status"]["State"] = "ready"
+        return condition()
+
+    live = settled_nodes(engine, {"id1", "new"}, wait=hear_of_it_later)
+    assert [node["id"] for node in plan_replaced(live, {"id1", "new"}).removable] == ["old"]
+
+
+def test_a_manager_that_does_not_answer_for_a_moment_does_not_end_the_wait():
+    engine = cluster(M1)
+    engine.fail["/nodes"] = EngineError(503, "The swarm does not have a leader.", "GET /nodes")
+
+    def answer_later(condition, seconds):
+        assert not condition()
+        engine.fail.clear()
+        return condition()
+
+    assert len(settled_nodes(engine, {"id1"}, wait=answer_later)) == 1
+
+
 def test_unknown_nodes_that_are_no_twins_are_not_waited_for():
-    engine = cluster(M1, make_node("id2", "w2", state="unknown"), make_node("id3", "w3", state="unknown"))
+    other = make_node("id4", "w2", state="unknown", address="192.0.2.8")
+    own = make_node("id2", "w2", state="unknown", address="192.0.2.9")
+    engine = cluster(M1, own, other, make_node("id3", "w3", state="unknown"))
     waited = []
 
     def look(condition, seconds):
         waited.append(condition())
         return waited[-1]
 
-    assert len(settled_nodes(engine, {"id1", "id2"}, wait=look)) == 3
+    assert len(settled_nodes(engine, {"id1", "id2"}, wait=look)) == 4
     assert waited == [True]
 
 

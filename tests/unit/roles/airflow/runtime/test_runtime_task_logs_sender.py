@@ -111,6 +111,7 @@ def test_a_task_is_not_held_up_while_splunk_is_away_and_the_lines_arrive_later(p
     until(lambda: sender._away)
     place.splunk.set_mode("up")
     until(lambda: len(place.found()) == 1000)
+    until(lambda: not sender._away)  # which is so when Splunk's answer has arrived
     logger.say("last")
     assert sender.finish(ATTEMPT)
     assert place.found() == ["line"] * 1000 + ["last"]
