@@ -116,7 +116,7 @@ def settled_nodes(
     kept: t.Collection[str],
     *,
     timeout: float = UNKNOWN_SECONDS,
-    wait: t.Callable[[t.Callable[[], bool], float], bool] = wait_until,
+    wait: t.Callable[[t.Callable[[], t.Any], float], bool] = wait_until,
 ) -> list[dict[str, t.Any]]:
     """The answer of ``GET /nodes``, as soon as the swarm knows whether twins of these nodes live.
 
