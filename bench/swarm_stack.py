@@ -189,7 +189,7 @@ class LabTarget:
             went_well(play(playbook=f"playbooks/{playbook}.yml", inventory=inventory))
         tiny_image.bring(self._hosts, self.HOSTS, "tiny:1")
         proxy = self._hosts.facts["proxy"]
-        packages = "python3-requests python3-yaml python3-jsondiff"
+        packages = "python3-docker python3-requests python3-yaml python3-jsondiff"
         self._ask(
             f"http_proxy={proxy} https_proxy={proxy} DEBIAN_FRONTEND=noninteractive"
             f" apt-get -qq install --no-install-recommends {packages} >/dev/null"
