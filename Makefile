@@ -25,6 +25,7 @@ test: dev ## Everything: check, a real engine, a real deployment from a clean cl
 
 bench: dev ## swarm_stack and DAG releases beside their peers, and site.yml with 1, 3 and 6 hosts
 	$(VENV)/python bench/swarm_stack.py
+	$(VENV)/python bench/swarm_stack.py --lab
 	scripts/lab_needs
 	$(VENV)/python bench/site_growth.py
 	command -v rsync >/dev/null || apt-get install -y -qq rsync

@@ -3,7 +3,7 @@
 
     python bench/swarm_stack.py              all cases on a private engine: about ten minutes
     python bench/swarm_stack.py --rounds 5   more unchanged runs
-    python bench/swarm_stack.py --lab        on three managers of the lab, over ssh: about half an hour, as root
+    python bench/swarm_stack.py --lab        on three managers of the lab, over ssh: about eight minutes, as root
 
 Eight services with eight secrets, four configs and two networks are deployed, deployed again unchanged, with one
 service changed, and with one secret rotated. The peer does what its documentation says: docker_secret and
