@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import typing as t
@@ -63,16 +64,15 @@ class Swarm:
 
     def tasks(self) -> list[dict[str, t.Any]]:
         """All tasks that the swarm remembers."""
+        for _again in range(2):
+            with contextlib.suppress(AssertionError):  # one of them was forgotten between the questions
+                return self._tasks()
+        return self._tasks()
+
+    def _tasks(self) -> list[dict[str, t.Any]]:
         names = self.docker("service ls --quiet").split()
         found = self.docker("service ps --quiet --no-trunc", *names).split() if names else []
-        for left in (2, 1, 0):
-            try:
-                return json.loads(self.docker("inspect --type task", *found)) if found else []
-            except AssertionError:  # one of them was forgotten meanwhile
-                if not left:
-                    raise
-                found = self.docker("service ps --quiet --no-trunc", *names).split()
-        raise AssertionError("not reached")
+        return json.loads(self.docker("inspect --type task", *found)) if found else []
 
     def running(self) -> set[str]:
         return {task["ID"] for task in self.tasks() if task["Status"]["State"] == "running"}

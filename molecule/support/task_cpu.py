@@ -18,11 +18,11 @@ import json, os, select, sys
 def ticks(path):
     with open(path) as stream:
         words = stream.read().rsplit(")", 1)[1].split()
-    return [int(words[11]) + int(words[12]), int(words[13]) + int(words[14])]
+    return words[1], int(words[11]) + int(words[12]), int(words[13]) + int(words[14])
 
-before, seen = None, {}
+before, seen, supervise, parents = None, {}, set(), {}
 while True:
-    now, supervise = {}, set()
+    now = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cgroup") as stream:
@@ -31,15 +31,16 @@ while True:
             with open(f"/proc/{pid}/cmdline") as stream:
                 if stream.read().startswith("airflow supervisor"):
                     supervise.add(pid)
-            whole, below = ticks(f"/proc/{pid}/stat")
-            now[pid] = (ticks(f"/proc/{pid}/task/{pid}/stat")[0], whole, below)
+            parents[pid], whole, below = ticks(f"/proc/{pid}/stat")
+            now[pid] = (ticks(f"/proc/{pid}/task/{pid}/stat")[1], whole, below)
         except (FileNotFoundError, ProcessLookupError):
             continue
     if before is None:  # a process of the pool takes one task after the other
         before = now
         print("watching", flush=True)
-    for pid in supervise & set(now):
-        seen[pid] = [new - old for new, old in zip(now[pid], before.get(pid, (0, 0, 0)))]
+    for pid in supervise & set(now):  # also of one that is called otherwise now: its last task is in its time
+        if parents[pid] not in supervise:  # a task has its supervisor's name until it takes its own
+            seen[pid] = [new - old for new, old in zip(now[pid], before.get(pid, (0, 0, 0)))]
     if select.select([sys.stdin], [], [], 0.5)[0]:
         break
 for main, whole, below in seen.values():

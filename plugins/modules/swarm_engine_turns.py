@@ -120,7 +120,7 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain import weak_services
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import read_node
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit import read_settled
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import read_settled
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.turns import Member, plan_turns
 
 ARGUMENT_SPEC: dict[str, t.Any] = {

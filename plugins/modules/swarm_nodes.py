@@ -110,13 +110,15 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._docker.engine i
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem, read_node
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
+    UNKNOWN_SECONDS,
     NodeChange,
     WantedNode,
     await_role,
+    has_unknown_twin,
     label_text,
     plan_nodes,
     plan_replaced,
-    settled_nodes,
+    read_settled,
     write_change,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
@@ -184,7 +186,7 @@ def _set_nodes(module: AnsibleModule, engine: Engine, wanted: list[WantedNode]) 
                 write_change(engine, change, by_id[change.id], purge_labels=purge)
                 await_role(engine, change, timeout=module.params["timeout"])
         if remove:
-            live = settled_nodes(engine, ids)
+            live = read_settled(engine, UNKNOWN_SECONDS, unsettled=lambda live: has_unknown_twin(live, ids))
     replaced: list[dict[str, str]] = []
     if remove:
         replaced, kept = plan_replaced(live, ids)

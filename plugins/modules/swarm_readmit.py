@@ -91,11 +91,10 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.drain imp
     write_availability,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
-from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import node_hostname
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import node_hostname, read_settled
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit import (
     await_back,
     await_strength,
-    read_settled,
     still_short,
 )
 

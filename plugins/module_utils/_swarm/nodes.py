@@ -26,6 +26,8 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 KEEP = "keep"
 #: How often a node that somebody else writes at the same time is read and written again.
 ATTEMPTS = 5
+#: Seconds within which a new leader has heard of all nodes that work.
+SETTLING = 60.0
 #: Seconds until a swarm has given up a node that its new leader never heard of; also one with slow heartbeats.
 UNKNOWN_SECONDS = 300.0
 #: Label of a node that was drained for maintenance; its value is the availability that it gets back.
@@ -111,29 +113,33 @@ class Replaced(t.NamedTuple):
     kept: list[str]
 
 
-def settled_nodes(
+def some_unknown(live: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Whether a node is ``unknown`` to its managers."""
+    return any(node_state(node) == "unknown" for node in live)
+
+
+def read_settled(
     engine: EngineLike,
-    kept: t.Collection[str],
+    seconds: float = SETTLING,
     *,
-    timeout: float = UNKNOWN_SECONDS,
+    unsettled: t.Callable[[t.Sequence[t.Mapping[str, t.Any]]], bool] = some_unknown,
     wait: t.Callable[[t.Callable[[], t.Any], float], bool] = wait_until,
 ) -> list[dict[str, t.Any]]:
-    """The answer of ``GET /nodes``, as soon as the swarm knows whether twins of these nodes live.
+    """The answer of ``GET /nodes``, as soon as the swarm knows its nodes, or after ``seconds``.
 
-    A new leader, and one that came back from a backup, hears of nodes by their heartbeats. A node that is gone is
-    ``unknown`` until the leader gives it up, and it may be the dead twin of one that joined again.
+    A new leader, and one that came back from a backup, hears of nodes by their heartbeats, some seconds after its
+    election. A node that is gone is ``unknown`` for longer, until the leader gives it up.
 
     Args:
-        kept: IDs of nodes that are wanted.
-        timeout: seconds to wait at most; what is unknown then is in the answer as such.
+        unsettled: whether an answer is not good enough yet; by default, when any node is unknown.
     """
     live: list[dict[str, t.Any]] = []
 
     def settled() -> bool:
         live[:] = engine.get("/nodes")
-        return not has_unknown_twin(live, kept)
+        return not unsettled(live)
 
-    wait(patient(settled), timeout)
+    wait(patient(settled), seconds)
     return live
 
 

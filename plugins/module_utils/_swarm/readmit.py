@@ -22,24 +22,6 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes imp
 
 #: Looks in a row in which no service may be short: a global service wants its new task a moment after the node is back.
 STEADY = 3
-#: Seconds within which a new leader has heard of all nodes that work.
-SETTLING = 60.0
-
-
-def read_settled(engine: EngineLike, seconds: float = SETTLING, *, wait: Wait = wait_until) -> list[dict[str, t.Any]]:
-    """The answer of ``GET /nodes``, once no node is ``unknown`` to its managers any more, or after ``seconds``.
-
-    A new leader knows no node until it has heard of it, some seconds after its election.
-    """
-    nodes: list[dict[str, t.Any]] = []
-
-    def settled() -> bool:
-        nonlocal nodes
-        nodes = engine.get("/nodes")
-        return all(node_state(node) != "unknown" for node in nodes)
-
-    wait(patient(settled), seconds)
-    return nodes
 
 
 def await_back(engine: EngineLike, node_id: str, seconds: float, *, wait: Wait = wait_until) -> None:

@@ -6,9 +6,10 @@ from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node impo
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import (
     WantedNode,
     await_role,
+    has_unknown_twin,
     plan_nodes,
     plan_replaced,
-    settled_nodes,
+    read_settled,
     write_change,
 )
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.removing import remove_replaced
@@ -178,35 +179,32 @@ def test_a_node_that_is_down_stays_while_its_host_is_not_ready():
     assert plan_replaced(nodes, {"id1", "new"}) == ([], [])
 
 
-def test_a_twin_of_which_a_new_leader_knows_nothing_is_waited_for_until_it_is_down():
-    engine = cluster(M1, make_node("old", "w1", state="unknown"), make_node("new", "w1"))
+def settled(engine, kept, wait):
+    return read_settled(engine, unsettled=lambda live: has_unknown_twin(live, kept), wait=wait)
 
-    def give_it_up_later(condition, seconds):
+
+@pytest.mark.parametrize(
+    ("states", "late", "state"),
+    [(("unknown", "ready"), "old", "down"), (("down", "unknown"), "new", "ready")],
+    ids=["the twin", "the wanted node"],
+)
+def test_a_node_of_which_a_new_leader_knows_nothing_is_waited_for(states, late, state):
+    engine = cluster(M1, *(make_node(name, "w1", state=found) for name, found in zip(("old", "new"), states)))
+
+    def told_later(condition, seconds):
         assert not condition()
-        engine.nodes["old"]["Status"]["State"] = "down"
+        engine.nodes[late]["Status"]["State"] = state
         return condition()
 
-    live = settled_nodes(engine, {"id1", "new"}, wait=give_it_up_later)
+    live = settled(engine, {"id1", "new"}, told_later)
     assert [node["id"] for node in plan_replaced(live, {"id1", "new"}).removable] == ["old"]
 
 
 def test_a_twin_of_which_nothing_is_known_in_time_stays_with_advice():
     engine = cluster(M1, make_node("old", "w1", state="unknown"), make_node("new", "w1"))
-    removable, kept = plan_replaced(settled_nodes(engine, {"id1", "new"}, wait=at_once), {"id1", "new"})
+    removable, kept = plan_replaced(settled(engine, {"id1", "new"}, at_once), {"id1", "new"})
     assert removable == []
     assert "old is unknown" in kept[0]
-
-
-def test_a_wanted_node_of_which_a_new_leader_knows_nothing_is_waited_for_when_its_twin_is_down():
-    engine = cluster(M1, make_node("old", "w1", state="down"), make_node("new", "w1", state="unknown"))
-
-    def hear_of_it_later(condition, seconds):
-        assert not condition()
-        engine.nodes["new"]["Status"]["State"] = "ready"
-        return condition()
-
-    live = settled_nodes(engine, {"id1", "new"}, wait=hear_of_it_later)
-    assert [node["id"] for node in plan_replaced(live, {"id1", "new"}).removable] == ["old"]
 
 
 def test_a_manager_that_does_not_answer_for_a_moment_does_not_end_the_wait():
@@ -218,7 +216,7 @@ def test_a_manager_that_does_not_answer_for_a_moment_does_not_end_the_wait():
         engine.fail.clear()
         return condition()
 
-    assert len(settled_nodes(engine, {"id1"}, wait=answer_later)) == 1
+    assert len(settled(engine, {"id1"}, answer_later)) == 1
 
 
 def test_unknown_nodes_that_are_no_twins_are_not_waited_for():
@@ -231,7 +229,7 @@ def test_unknown_nodes_that_are_no_twins_are_not_waited_for():
         waited.append(condition())
         return waited[-1]
 
-    assert len(settled_nodes(engine, {"id1", "id2"}, wait=look)) == 4
+    assert len(settled(engine, {"id1", "id2"}, look)) == 4
     assert waited == [True]
 
 

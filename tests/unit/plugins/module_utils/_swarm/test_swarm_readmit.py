@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.node import SwarmProblem
+from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.nodes import read_settled
 from ansible_collections.flowstead.airflow.plugins.module_utils._swarm.readmit import (
     STEADY,
     await_back,
     await_strength,
-    read_settled,
     still_short,
 )
 from fake_swarm_engine import FakeEngine, make_node, make_service
