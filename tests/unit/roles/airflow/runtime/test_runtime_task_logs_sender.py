@@ -69,6 +69,64 @@ def test_lines_arrive_while_the_task_runs_and_the_rest_at_its_end(place: Place, 
     assert place.found() == ["one", "two", "three"]
 
 
+def test_the_first_line_after_a_pause_does_not_wait_for_a_batch_and_the_next_one_does(place: Place) -> None:
+    sender = Sender(place.change(batch_seconds=60), place.logs)
+    logger = Logger(place, sender)
+    logger.say("first")
+    until(lambda: place.found() == ["first"], 30)
+    requests = len(place.splunk.requests)
+    logger.say("second", 100)
+    assert sender.finish(ATTEMPT)
+    logger.close()
+    assert place.found() == ["first"] + ["second"] * 100
+    assert len(place.splunk.requests) == requests + 1
+
+
+def test_a_line_that_is_written_late_after_its_ring_is_found_all_the_same(place: Place) -> None:
+    """As when the thread is quicker than the supervisor: the chain of processors comes before the line."""
+    sender = Sender(place.change(batch_seconds=0.2), place.logs)
+    logger = Logger(place, sender)
+    sender.processor(logger, "info", {})
+    time.sleep(0.1)  # it has looked by then, and found nothing
+    assert len(place.splunk.requests) == 0
+    logger._file.write(place.line("late"))
+    logger._file.flush()
+    until(lambda: place.found() == ["late"])
+    assert sender.finish(ATTEMPT)
+    logger.close()
+
+
+@pytest.mark.parametrize("mode", ["down", "hang"])
+def test_lines_that_splunk_does_not_take_are_forced_to_the_disk(
+    place: Place, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """They are in this file alone, and the host may lose its power."""
+    synced: list[int] = []
+    force = os.fdatasync
+
+    def forced(descriptor: int) -> None:
+        force(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", forced)
+    sender = Sender(place.given, place.logs)
+    logger = Logger(place, sender)
+    logger.say("taken")
+    until(lambda: place.found() == ["taken"])
+    assert synced == [], "what Splunk has is safe"
+    place.splunk.set_mode(mode)
+    for _time in range(3):
+        logger.say("kept")
+        size = logger._file.tell()
+        until(lambda: size in synced)  # noqa: B023 - it ends within the turn
+    assert place.found() == ["taken"]
+    logger.say("last")
+    size = logger._file.tell()
+    assert not sender.finish(ATTEMPT)
+    logger.close()
+    until(lambda: size in synced)
+
+
 def test_no_thread_is_left_when_airflow_forks_for_the_next_task(place: Place, sender: Sender) -> None:
     for number in range(3):
         assert not alive()

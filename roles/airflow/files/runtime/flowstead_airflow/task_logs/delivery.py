@@ -59,12 +59,29 @@ class OpenLog:
         self.descriptor = descriptor
         self.mark = mark
         self.encoder: Encoder | None = None
+        self._forced = 0
         mark.follow(descriptor)
 
     @property
     def size(self) -> int:
         """Bytes of the file now."""
         return os.fstat(self.descriptor).st_size
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether Splunk has all of it."""
+        return self.mark.sent >= self.size
+
+    def force(self) -> None:
+        """Have on the disk what only this file has; Splunk's lines need no disk.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        size = self.size
+        if size > self.mark.sent and size != self._forced:
+            os.fdatasync(self.descriptor)
+            self._forced = size
 
     def abandon(self) -> None:
         """In a child that was forked: the parent goes on with it."""

@@ -35,6 +35,8 @@ _IDLE = 30.0
 _LONGEST_PAUSE = 30.0
 #: Seconds after which a request without an answer counts as a failure for a task that ends.
 _HANGING = 2.0
+#: Seconds until the second look for a line whose ring was heard; each further one comes after twice the time.
+_MOMENT = 0.002
 #: Functions of Airflow with a local ``bundle_info``. Nothing else tells a processor the bundle.
 _SUPERVISES = frozenset(("supervise_task", "supervise"))
 
@@ -189,7 +191,7 @@ class Sender:
         tracked.log = self.delivery.open(tracked.relative, tracked.bundle, other)
 
     def _is_sent(self, tracked: _Tracked) -> bool:
-        return tracked.log is not None and tracked.log.mark.sent >= tracked.log.size
+        return tracked.log is not None and tracked.log.is_sent
 
     def _gives_up(self, failures: int) -> bool:
         """Whether a task that ends need not wait: Splunk is away, or hangs."""
@@ -230,12 +232,16 @@ class Sender:
 
     def _round(self) -> bool:
         """Send what there is, then wait; False when no file is left."""
+        rang = self._ring.is_set()
         self._ring.clear()
         self._rang = None
         sent = backlog = False
         for key, tracked in list(self._tracked.items()):
             found, more = self._serve(tracked)
             sent, backlog = sent or found, backlog or more
+            if tracked.leave:
+                # Not while others wait for the lock.
+                self._force(tracked)
             with self._changed:
                 if tracked.leave or (tracked.writer.closed and (self._away or self._is_sent(tracked))):
                     self._drop(key)
@@ -247,7 +253,7 @@ class Sender:
                 self._changed.notify_all()
                 return False
         if not backlog:
-            self._wait(sent)
+            self._wait(sent, rang)
         return True
 
     def _serve(self, tracked: _Tracked) -> tuple[bool, bool]:
@@ -259,6 +265,8 @@ class Sender:
                 with self._lock:
                     self._claim(tracked)
             while tracked.log and not tracked.leave and time.monotonic() >= self._pause_until:
+                if self._away:
+                    self._force(tracked)
                 self._asked_at = asked_at = time.monotonic()
                 try:
                     batch = self.delivery.step(tracked.log)
@@ -283,15 +291,40 @@ class Sender:
             self._failed(Answer(Fate.REFUSED, f"{tracked.relative}: {error}"))
         return sent, False
 
-    def _wait(self, sent: bool) -> None:
-        """Until somebody rings and a batch had time to grow, or a pause after a failure is over."""
-        pause = self._pause_until - time.monotonic()
-        if pause > 0:
-            self._hurry.wait(pause)
-        elif self._ring.wait(self._given.batch_seconds if sent else _IDLE):
-            # A line is written after its ring; the pause also makes sure that it is there.
+    def _wait(self, sent: bool, rang: bool) -> None:
+        """Until there is something to send again, or something else to do.
+
+        What comes after a pause is sent at once, so that a host that dies takes next to nothing with it. What follows
+        it waits for ``batch_seconds`` and grows together: each request costs the task time.
+        """
+        if time.monotonic() < self._pause_until:
+            self._endure()
+        elif sent:
             self._hurry.wait(self._given.batch_seconds)
+        elif rang or self._ring.wait(_IDLE):
+            # A line is written after its ring.
+            moment = _MOMENT
+            while moment < self._given.batch_seconds and not self._grown() and not self._hurry.wait(moment):
+                moment *= 2
         self._hurry.clear()
+
+    def _grown(self) -> bool:
+        return any(one.log is not None and not one.log.is_sent for one in list(self._tracked.values()))
+
+    def _endure(self) -> None:
+        """A pause after a failure. What is in the files alone is forced to the disk meanwhile."""
+        while (left := self._pause_until - time.monotonic()) > 0:
+            for tracked in list(self._tracked.values()):
+                self._force(tracked)
+            if self._hurry.wait(min(left, self._given.batch_seconds)):
+                return
+
+    def _force(self, tracked: _Tracked) -> None:
+        try:
+            if tracked.log:
+                tracked.log.force()
+        except OSError as error:
+            self._tell(f"{tracked.relative} cannot be forced to the disk: {error.strerror or error}")
 
     def _drop(self, key: int) -> None:
         tracked = self._tracked.pop(key)
