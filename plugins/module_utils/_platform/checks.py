@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from .checks_bundles import check_bundles
 from .checks_config import check_config
 from .checks_logs import check_logs
+from .checks_surroundings import check_surroundings
 from .checks_workers import check_workers
 from .problems import describe, did_you_mean, show
 from .secret_texts import secret_problem
@@ -74,6 +75,7 @@ def check(reader: SpecReader, values: Values, given: Values, versions: t.Sequenc
     check_workers(reader, values)
     check_config(reader, values["airflow_config"] or {})
     check_logs(reader, values, given)
+    check_surroundings(reader, values)
 
 
 def _check_scalars(reader: SpecReader, values: Values, versions: t.Sequence[str]) -> None:

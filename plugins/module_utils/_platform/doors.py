@@ -76,6 +76,8 @@ def collectors(platform: Platform) -> list[dict[str, t.Any]]:
             "search_url": splunk.search_url,
             "search_token": splunk.search_token,
             "search_ca_certificate": splunk.search_ca_certificate or "",
+            "proxy": platform.surroundings.proxy_for(splunk.url),
+            "no_proxy": list(platform.surroundings.direct),
         }
         for index, place in places.items()
     ]

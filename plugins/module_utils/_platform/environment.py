@@ -15,7 +15,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
-from . import buckets, logs
+from . import buckets, logs, surroundings
 from .bundles import Bundle, connections, local_entry
 from .checks_bundles import CANARY_BUNDLE
 from .connections import connection_options, connections_secret
@@ -215,7 +215,8 @@ def logs_environment(platform: Platform, component: str) -> dict[str, str]:
     if platform.logs.bucket:
         options.update(buckets.options(platform.logs.bucket, alone=False))
     variables = {variable_name(*name): value for name, value in options.items()}
-    return dict(sorted({**variables, **logs.variables(platform.logs, component)}.items()))
+    variables.update(logs.variables(platform.logs, component))
+    return dict(sorted({**surroundings.environment(platform.surroundings), **variables}.items()))
 
 
 def _reads(component: str, section: str) -> bool:
@@ -270,6 +271,7 @@ def _broker_options(platform: Platform) -> dict[tuple[str, str], str]:
 def _outside_airflow(platform: Platform, component: str, worker: Worker | None) -> dict[str, str]:
     """For the official image's entrypoint, and for our own runtime package."""
     variables = {
+        **surroundings.environment(platform.surroundings),
         # The official image's entrypoint waits for database and broker itself, and fails on some URLs.
         "CONNECTION_CHECK_MAX_COUNT": "0",
         # Its init signals only Celery's main process, which then finishes its tasks.

@@ -17,6 +17,7 @@ from .checks import check
 from .logs import Logs, build_logs
 from .problems import Problem, describe
 from .spec import Option, SpecReader, check_name
+from .surroundings import Surroundings, build_surroundings
 
 #: Airflow versions whose option names and secrets the model knows.
 SUPPORTED_VERSIONS = ("3.3.2",)
@@ -134,6 +135,7 @@ class Platform:
     bundles: tuple[Bundle, ...]
     config: t.Mapping[str, t.Mapping[str, str]]
     logs: Logs = field(default_factory=Logs)
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -229,6 +231,7 @@ def _build(values: t.Mapping[str, t.Any]) -> Platform:
             for section, settings in values["airflow_config"].items()
         },
         logs=build_logs(values["airflow_logs"]),
+        surroundings=build_surroundings(values["airflow_proxy"], values["airflow_extra_environment"]),
     )
 
 

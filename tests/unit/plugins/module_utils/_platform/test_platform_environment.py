@@ -7,6 +7,7 @@ import json
 import typing as t
 
 import pytest
+import requests
 from ansible_collections.flowstead.airflow.plugins.module_utils._platform.environment import (
     config_data,
     secret_data,
@@ -329,3 +330,48 @@ def test_cookies_are_secure_and_the_proxy_is_trusted_behind_https_only() -> None
     assert secure.environment["FORWARDED_ALLOW_IPS"] == "*"
     assert "--proxy-headers" in secure.command
     assert "--proxy-headers" not in plain.command
+
+
+def test_every_container_of_airflow_has_the_extra_variables_and_the_way_out() -> None:
+    changes = {
+        "airflow_proxy": {"https": "http://proxy.test:3128", "no_proxy": [".corp.test"]},
+        "airflow_extra_environment": {"AWS_REGION": "eu-central-1", "OMP_NUM_THREADS": 2},
+        "airflow_logs": {"tasks": {"s3": {"url": "s3://logs.test"}}},
+    }
+    made = services(platform_of(changes, PRODUCTION), "i")
+
+    assert {"log-sweeper", "logs-bucket", "init"} < {service.name for service in made}
+    for service in made:
+        found = service.environment
+        assert (found["AWS_REGION"], found["OMP_NUM_THREADS"]) == ("eu-central-1", "2")
+        assert found["https_proxy"] == found["HTTPS_PROXY"] == "http://proxy.test:3128"
+        assert found["no_proxy"] == found["NO_PROXY"]
+        assert not {"http_proxy", "HTTP_PROXY"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "direct"),
+    [
+        ("http://api-server:8080/execution/", True),
+        ("http://10.0.1.7:8793/log/x", True),  # a worker's log server
+        ("https://minio.corp.test:9000", True),
+        ("https://s3.amazonaws.com", False),
+        ("https://proxy.test", False),
+    ],
+)
+def test_what_containers_say_to_each_other_never_goes_to_the_proxy(
+    url: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = {"http": "http://proxy.test:3128", "https": "http://proxy.test:3128", "no_proxy": [".corp.test"]}
+    worker = by_name(platform_of({"airflow_proxy": proxy}))["worker-default"]
+    for name, value in worker.environment.items():
+        if "proxy" in name.lower():
+            monkeypatch.setenv(name, value)
+
+    assert (requests.utils.get_environ_proxies(url) == {}) is direct
+
+
+def test_without_a_proxy_nothing_is_said_of_one() -> None:
+    for variables in PLATFORMS:
+        for service in services(platform_of(base=variables), "i"):
+            assert not [name for name in service.environment if "proxy" in name.lower()]

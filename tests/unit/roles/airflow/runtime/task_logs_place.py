@@ -9,7 +9,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[5] / "molecule" / "doubles"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[5] / "molecule" / name) for name in ("doubles", "lab")]
 
 from flowstead_airflow.task_logs.settings import Endpoint, TaskLogSettings
 from splunk_double import SplunkDouble

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 import tracemalloc
 import typing as t
 from pathlib import Path
 
 import pytest
+from certificates import Certificates
 from flowstead_airflow.task_logs import events, hec, marks, paths
 from flowstead_airflow.task_logs.delivery import Delivery, Undelivered, all_of
-from flowstead_airflow.task_logs.settings import TaskLogSettingsError, load, parse
+from flowstead_airflow.task_logs.settings import Endpoint, TaskLogSettingsError, load, parse
 from task_logs_place import ATTEMPT, Place
+
+from _lab import gateway  # isort: skip
+from splunk_double import SplunkDouble, Token  # isort: skip
 
 RUNTIME = Path(__file__).resolve().parents[5] / "roles/airflow/files/runtime"
 GOOD: dict[str, t.Any] = {
@@ -34,6 +42,88 @@ def deliver(place: Place, relative: str = ATTEMPT, delivery: Delivery | None = N
     finally:
         file.close()
     return delivery
+
+
+@pytest.fixture(name="proxy")
+def _proxy(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[list[str]]:
+    """A forward proxy that the environment names; first lines of the requests that it got."""
+    asked: list[str] = []
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Seen, and put back for the proxy to read.
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.partition(b"\r\n")[0].decode())
+        again = asyncio.StreamReader()
+        again.feed_data(head)
+        both = asyncio.create_task(_pour(reader, again))
+        await gateway._client(again, writer)
+        both.cancel()
+
+    ready: queue.Queue[tuple[int, t.Callable[[], None]]] = queue.Queue()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with await asyncio.start_server(client, "127.0.0.1", 0) as server:
+            ready.put((server.sockets[0].getsockname()[1], lambda: loop.call_soon_threadsafe(ended.set)))
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    port, stop = ready.get(timeout=30)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    yield asked
+    stop()
+    thread.join()
+
+
+async def _pour(reader: asyncio.StreamReader, into: asyncio.StreamReader) -> None:
+    while data := await reader.read(1 << 16):
+        into.feed_data(data)
+    into.feed_eof()
+
+
+def test_a_proxy_in_the_environment_is_the_way_to_splunk(
+    place: Place, proxy: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "api-server")
+    place.write(ATTEMPT, "one")
+    deliver(place)
+    assert place.found() == ["one"]
+    assert proxy == [f"POST {place.given.hec.url}/services/collector/event HTTP/1.1"]
+
+
+def test_a_tunnel_through_the_proxy_ends_at_splunks_own_certificate(
+    tmp_path: Path, certificates: Certificates, proxy: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    authority, stranger = tmp_path / "ca.pem", tmp_path / "other.pem"
+    authority.write_text(certificates.ca_pem)
+    stranger.write_text(Certificates(tmp_path).ca_pem)
+    tokens = [Token("secret", indexes=["airflow"], index="airflow")]
+    with SplunkDouble(indexes=["airflow"], tokens=tokens, certificate=str(certificates.pem("localhost"))) as splunk:
+        place = Place(tmp_path, splunk)
+        address = splunk.hec_url.replace("127.0.0.1", "localhost")
+        assert address.startswith("https://localhost:")
+        good = place.change(hec=Endpoint(address, place.token, ca_file=authority), index_by_bundle={})
+        place.write(ATTEMPT, "one")
+        wrong = Delivery(dataclasses.replace(good, hec=Endpoint(address, place.token, ca_file=stranger)), place.logs)
+        with pytest.raises(Undelivered, match=r"hec\.ca_file"):
+            deliver(place, delivery=wrong)
+        deliver(place)
+        assert place.found() == ["one"]
+    assert [line.rpartition(" ")[0] for line in proxy] == [f"CONNECT {address.removeprefix('https://')}"] * 2
+
+
+@pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.0/8"])
+def test_what_needs_no_proxy_is_reached_directly(
+    place: Place, proxy: list[str], monkeypatch: pytest.MonkeyPatch, exception: str
+) -> None:
+    monkeypatch.setenv("no_proxy", f"api-server,{exception}")
+    place.write(ATTEMPT, "one")
+    deliver(place)
+    assert (place.found(), proxy) == (["one"], [])
 
 
 def test_settings_take_defaults_and_know_the_index_of_a_bundle() -> None:

@@ -103,6 +103,7 @@ class Connection:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._link: http.client.HTTPConnection | None = None
+        self._origin = ""
         self._closed = False
         self.token = TokenFile(endpoint)
 
@@ -115,7 +116,7 @@ class Connection:
         link = self._link or self._connect()
         self._link = link
         prefix = urlsplit(self._endpoint.url).path.rstrip("/")
-        link.request("POST", prefix + path, body, dict(headers))
+        link.request("POST", self._origin + prefix + path, body, dict(headers))
         return link.getresponse()
 
     def close(self) -> None:
@@ -135,13 +136,31 @@ class Connection:
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._endpoint.url)
         host, port, seconds = parts.hostname or "", parts.port, self._endpoint.timeout
+        proxy = urlsplit(_proxy(self._endpoint.url))
         if parts.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=seconds)
+            # A proxy is told the whole address, and no more than that in the clear.
+            self._origin = f"http://{parts.netloc}" if proxy.hostname else ""
+            return http.client.HTTPConnection(
+                proxy.hostname or host, proxy.port if proxy.hostname else port, timeout=seconds
+            )
         context = ssl.create_default_context(cafile=self._endpoint.ca_file and str(self._endpoint.ca_file))
         if not self._endpoint.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+        if not proxy.hostname:
+            return http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+        link = http.client.HTTPSConnection(proxy.hostname, proxy.port or 80, timeout=seconds, context=context)
+        link.set_tunnel(host, port)
+        return link
+
+
+def _proxy(url: str) -> str:
+    """The forward proxy that the environment names for this address, as ``requests`` reads it; or empty."""
+    if not any(name in os.environ for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")):
+        return ""
+    from requests.utils import get_environ_proxies  # noqa: PLC0415 - not loaded where there is no proxy
+
+    return str(get_environ_proxies(url).get(urlsplit(url).scheme, ""))
 
 
 class Hec:
