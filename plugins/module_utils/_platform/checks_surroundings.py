@@ -8,6 +8,7 @@ PRIVATE to the collection.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import typing as t
 from urllib.parse import urlsplit
@@ -16,11 +17,14 @@ from .problems import describe, show, type_name
 from .spec import SpecReader
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENTRY = re.compile(r"[^\s,]+")
+#: A name or a domain, with or without a port. Other forms mean something to some libraries only, and some make the
+#: client of the execution API fail (httpx 0.28: "Invalid port", "Invalid IDNA hostname").
+_HOST = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?(:[0-9]{1,5})?")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
 #: What the image and the model set themselves; another value would break the container.
 _OWNED = frozenset(
     {
+        "AIRFLOW_CONFIG",
         "AIRFLOW_HOME",
         "CONNECTION_CHECK_MAX_COUNT",
         "DUMB_INIT_SETSID",
@@ -32,10 +36,14 @@ _OWNED = frozenset(
         "USER",
     }
 )
+#: Also what the official image's entrypoint would do at each start: install packages, migrate, make users.
+_OWNED_PREFIXES = ("FLOWSTEAD_", "_AIRFLOW_", "_PIP_")
 _SECRET_NAME = re.compile(
-    r"(^|_)(password|passwd|pwd|pgpassword|secret|token|credential|private_key|secret_key|secret_access_key|api_?key|dsn)$",
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|CONNECTION_STRING|(^|_)(CONN|DSN|PWD|API_?KEY|KEY)$",
     re.IGNORECASE,
 )
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_READABLE = "everybody could read it who may inspect a container"
 
 Values = t.Mapping[str, t.Any]
 
@@ -47,18 +55,37 @@ def check_surroundings(reader: SpecReader, values: Values) -> None:
         if proxy.get(scheme):
             _check_proxy(reader, f"airflow_proxy.{scheme}", proxy[scheme])
     for index, entry in enumerate(proxy.get("no_proxy") or ()):
-        if entry is not None and not _ENTRY.fullmatch(entry):
-            fix = "Write one name, .domain, address or network for each entry of the list"
-            reader.add(f"airflow_proxy.no_proxy[{index}]", show(entry), "this is not one entry", fix)
-        elif entry == "*":
-            problem = "with this, some libraries take no proxy at all, and others take it always"
-            reader.add(f"airflow_proxy.no_proxy[{index}]", show(entry), problem, "Name the hosts, or remove the proxy")
+        if entry is not None:
+            _check_exception(reader, f"airflow_proxy.no_proxy[{index}]", entry)
     if proxy.get("no_proxy") and not proxy.get("http") and not proxy.get("https"):
         problem = "there is no proxy that these hosts could be reached without"
         fix = "Set airflow_proxy.https, or remove it"
         reader.add("airflow_proxy.no_proxy", show(proxy["no_proxy"]), problem, fix)
     for name, value in (values["airflow_extra_environment"] or {}).items():
         _check_variable(reader, name, value)
+
+
+def _check_exception(reader: SpecReader, path: str, entry: str) -> None:
+    if entry == "*":
+        problem = "with this, some libraries take no proxy at all, and others take it always"
+        reader.add(path, show(entry), problem, "Name the hosts, or remove the proxy")
+    elif entry.startswith("*."):
+        reader.add(path, show(entry), "not every library knows this form", f"Write {entry[1:]}")
+    elif not _HOST.fullmatch(entry) and not _is_address(entry):
+        fix = "Write one name, .domain, address or network (IPv4) for each entry of the list; a name may have :port"
+        reader.add(path, show(entry), "not every library understands this, and some fail on it", fix)
+
+
+def _is_address(entry: str) -> bool:
+    """Whether it is an address, or a network of IPv4."""
+    try:
+        if "/" in entry:
+            ipaddress.IPv4Network(entry)
+        else:
+            ipaddress.ip_address(entry)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_proxy(reader: SpecReader, path: str, url: str) -> None:
@@ -85,19 +112,22 @@ def _check_variable(reader: SpecReader, name: t.Any, value: t.Any) -> None:
     elif name.upper().startswith("AIRFLOW__"):
         problem, fix = "this is an option of Airflow", "Write it in airflow_config, where it is checked"
     elif name.upper().startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_")):
-        problem = "everybody could read it in the container's environment"
+        problem = _READABLE
         fix = "Keep connections and variables in Airflow's database or in a secrets backend"
     elif name.lower() in _PROXIES:
         problem = "a proxy needs more than this: without exceptions, tasks would ask it for the api-server"
         fix = "Write it in airflow_proxy, which adds them"
-    elif name in _OWNED or name.upper().startswith("FLOWSTEAD_"):
+    elif name in _OWNED or name.upper().startswith(_OWNED_PREFIXES):
         problem, fix = "the image or the model sets this variable itself", "Remove it"
-    elif _SECRET_NAME.search(name):
-        problem = "it holds a secret by its name, which everybody could read in the container's environment"
-        fix = "Remove it; keep it in a connection or in a secrets backend"
-    elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    elif not isinstance(value, str):
+        # A number has lost its form: 0022 arrives as 18, and 3.10 as 3.1.
         problem, fix = f"a variable is text, and this is {type_name(value)}", "Write it in quotes"
-    elif isinstance(value, str) and value and not value.isprintable():
+    elif value and not value.isprintable():
         problem, fix = "it holds line ends or control characters", "Write one line of text"
+    elif "{{" in value:
+        problem, fix = "Swarm takes {{ for a template of its own", "Write the value without it"
+    elif _URL_PASSWORD.search(value) or (_SECRET_NAME.search(name) and not value.startswith("/")):
+        problem = f"it holds a secret, and {_READABLE}"
+        fix = "Remove it; keep it in a connection or in a secrets backend. The path of a file may stand here"
     if problem:
         reader.add(path, describe(value), problem, fix)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import typing as t
+from urllib.parse import urlsplit
 
 from .bundles import Bundle
 from .checks_workers import canary_dag_id
@@ -68,7 +69,7 @@ def collectors(platform: Platform) -> list[dict[str, t.Any]]:
         {
             "name": f"Splunk for task logs, index {index}",
             "variable": variable,
-            "variables": {"index": place},
+            "variables": {"index": place, "proxy": f"airflow_proxy.{urlsplit(splunk.url).scheme}"},
             "url": splunk.url,
             "token": splunk.token,
             "index": index,

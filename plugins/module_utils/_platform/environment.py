@@ -271,7 +271,7 @@ def _broker_options(platform: Platform) -> dict[tuple[str, str], str]:
 def _outside_airflow(platform: Platform, component: str, worker: Worker | None) -> dict[str, str]:
     """For the official image's entrypoint, and for our own runtime package."""
     variables = {
-        **surroundings.environment(platform.surroundings),
+        **surroundings.environment(platform.surroundings, outside=component not in _JOBS),
         # The official image's entrypoint waits for database and broker itself, and fails on some URLs.
         "CONNECTION_CHECK_MAX_COUNT": "0",
         # Its init signals only Celery's main process, which then finishes its tasks.

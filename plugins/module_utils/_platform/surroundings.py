@@ -12,8 +12,20 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-#: Reached without a proxy, whatever the user says: the component itself, and the api-server that tasks talk to.
-_NAMES = ("localhost", "127.0.0.1", "::1", "api-server")
+#: Reached without a proxy, whatever the user says: the component itself, the api-server that tasks talk to, and where
+#: hosts of a cloud ask for their own identity, which a proxy would answer with its own.
+#: Sources: "IAM roles for Amazon EC2", "IAM roles for Amazon ECS", "EKS Pod Identities"; "Metadata server" of Google.
+_NAMES = (
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "api-server",
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "metadata.google.internal",
+    "metadata",
+)
 #: Containers know each other's log servers by address alone: networks of the target. Source: RFC 1918.
 #: ``requests``, with which Airflow reads there, takes networks; libraries that do not know them skip these entries.
 _NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
@@ -50,15 +62,19 @@ def build_surroundings(proxy: t.Mapping[str, t.Any], variables: t.Mapping[str, t
         http=proxy["http"] or "",
         https=proxy["https"] or "",
         no_proxy=tuple(proxy["no_proxy"] or ()),
-        variables={name: str(value) for name, value in variables.items()},
+        variables=dict(variables),
     )
 
 
-def environment(surroundings: Surroundings) -> dict[str, str]:
-    """The variables of one component; of proxies in both spellings, because libraries know the one or the other."""
+def environment(surroundings: Surroundings, outside: bool = True) -> dict[str, str]:
+    """The variables of one component; of proxies in both spellings, because libraries know the one or the other.
+
+    Args:
+        outside: whether it reaches for anything that a proxy could stand before.
+    """
     found = dict(surroundings.variables)
     proxies = {"http_proxy": surroundings.http, "https_proxy": surroundings.https}
-    proxies = {name: url for name, url in proxies.items() if url}
+    proxies = {name: url for name, url in proxies.items() if url and outside}
     if proxies:
         proxies["no_proxy"] = ",".join(surroundings.direct)
     for name, value in proxies.items():

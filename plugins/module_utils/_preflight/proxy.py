@@ -59,7 +59,7 @@ def open_tunnel(endpoint: Endpoint) -> Wire:
     wire.close()
     fix = "let the proxy reach it, or name its host in no_proxy when this host reaches it directly"
     if status == 407:
-        fix = "set the proxy's user and password, as http://user:password@host:port"
+        fix = "let the proxy admit this host by its address, or set user and password where this variable may hold them"
     raise CheckFailed("proxy", f"the proxy {server.address} refuses to reach {endpoint.address} ({status})", fix)
 
 

@@ -12,25 +12,27 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from gcs_server import NEEDED, GcsServer
+from gcs_double import NEEDED, GcsDouble
 from splunk_double import SplunkDouble
 from told import Commands, Told
 from worker import LINES, Worker
 
 BUCKET, PREFIX = "logs.example.com", "airflow"
 URL = f"gs://{BUCKET}/{PREFIX}"
+#: The emulator's program, in an environment of its own: test_inside.py says where.
+PROGRAM = "FLOWSTEAD_TEST_GCS_SERVER"
 STOCK = "airflow.providers.google.cloud.log.gcs_task_handler"
 
 
 @pytest.fixture(name="server", scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[GcsServer]:
-    server = GcsServer(tmp_path_factory.mktemp("gcs") / "server", BUCKET, PREFIX)
+def _server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[GcsDouble]:
+    server = GcsDouble(tmp_path_factory.mktemp("gcs") / "log", BUCKET, PREFIX, emulator=[os.environ[PROGRAM]])
     yield server
     server.close()
 
 
 @pytest.fixture(autouse=True)
-def _found(server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def _found(server: GcsDouble, monkeypatch: pytest.MonkeyPatch) -> None:
     """Google's library goes to this server, and no further."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -52,7 +54,7 @@ class Alone(t.NamedTuple):
 
 
 @pytest.fixture(name="alone", scope="module")
-def _alone(server: GcsServer, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Alone]:
+def _alone(server: GcsDouble, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Alone]:
     root = tmp_path_factory.mktemp("alone")
     identity = root / "identity.json"
     identity.write_text(json.dumps(server.key))
@@ -65,7 +67,7 @@ def _alone(server: GcsServer, tmp_path_factory: pytest.TempPathFactory) -> t.Ite
 
 
 def test_a_tasks_log_is_in_the_bucket_at_its_end_and_comes_back_without_the_file(
-    server: GcsServer, alone: Alone
+    server: GcsDouble, alone: Alone
 ) -> None:
     worker = alone.worker
     assert worker.do("run", "quick")["state"] == "success"
@@ -79,7 +81,7 @@ def test_a_tasks_log_is_in_the_bucket_at_its_end_and_comes_back_without_the_file
     assert len([line for line in read["lines"] if line.startswith("line ")]) == LINES
 
 
-def test_kill_9_leaves_the_log_to_the_sweeper_which_appends_it_once(server: GcsServer, alone: Alone) -> None:
+def test_kill_9_leaves_the_log_to_the_sweeper_which_appends_it_once(server: GcsDouble, alone: Alone) -> None:
     worker, sweeper, identity = alone
     path = worker.path("wait")
     key = f"{PREFIX}/{path.relative_to(worker.logs)}"
@@ -117,7 +119,7 @@ def test_kill_9_leaves_the_log_to_the_sweeper_which_appends_it_once(server: GcsS
 
 
 def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills_it_later(
-    server: GcsServer, splunk: SplunkDouble, tmp_path: Path
+    server: GcsDouble, splunk: SplunkDouble, tmp_path: Path
 ) -> None:
     before = server.objects()
     told = Told(tmp_path, server, server.stranger, splunk)
@@ -148,7 +150,7 @@ def test_beside_splunk_a_bucket_that_refuses_costs_nothing_and_the_sweeper_fills
 
 
 def test_the_job_that_tries_the_bucket_names_what_is_wrong_and_leaves_nothing(
-    server: GcsServer, tmp_path: Path
+    server: GcsDouble, tmp_path: Path
 ) -> None:
     told = Told(tmp_path, server, server.key)
     connections = tmp_path / "connections.json"

@@ -289,9 +289,21 @@ ONE_PROBLEM = [
     (
         {"airflow_proxy": {"http": "http://p:3128", "no_proxy": ["a.test,b.test"]}},
         "airflow_proxy.no_proxy[0]",
-        "one name, .domain, address or network for each",
+        "network (IPv4) for each entry",
     ),
     ({"airflow_proxy": {"http": "http://p:3128", "no_proxy": ["*"]}}, "airflow_proxy.no_proxy[0]", "Name the hosts"),
+    *(
+        ({"airflow_proxy": {"http": "http://p:3128", "no_proxy": [entry]}}, "airflow_proxy.no_proxy[0]", text)
+        for entry, text in (
+            ("*.corp.test", "Write .corp.test"),
+            ("fd00::/8", "network (IPv4)"),
+            ("[fd00::1]", "some fail on it"),
+            ("[::1]:80", "some fail on it"),
+            ("host:abc", "some fail on it"),
+            ("bücher.test", "some fail on it"),
+            ("10.0.0.1/8", "some fail on it"),
+        )
+    ),
     ({"airflow_extra_environment": ["A=b"]}, "airflow_extra_environment", "this has to be a dictionary"),
     ({"airflow_extra_environment": {"1A": "b"}}, "airflow_extra_environment.1A", "no name of a variable"),
     ({"airflow_extra_environment": {3: "b"}}, "airflow_extra_environment.3", "no name of a variable"),
@@ -322,6 +334,23 @@ ONE_PROBLEM = [
         "keep it in a connection",
     ),
     ({"airflow_extra_environment": {"A": True}}, "airflow_extra_environment.A", "Write it in quotes"),
+    ({"airflow_extra_environment": {"UMASK": 18}}, "airflow_extra_environment.UMASK", "Write it in quotes"),
+    ({"airflow_extra_environment": {"A": "{{ .Node.ID }}"}}, "airflow_extra_environment.A", "template of its own"),
+    (
+        {"airflow_extra_environment": {"PIP_INDEX_URL": "https://u:some-Pa55@pypi.test"}},
+        "airflow_extra_environment.PIP_INDEX_URL",
+        "it holds a secret",
+    ),
+    (
+        {"airflow_extra_environment": {"_PIP_ADDITIONAL_REQUIREMENTS": "x"}},
+        "airflow_extra_environment._PIP_ADDITIONAL_REQUIREMENTS",
+        "sets this variable itself",
+    ),
+    (
+        {"airflow_extra_environment": {"AZURE_STORAGE_KEY": "some-Pa55"}},
+        "airflow_extra_environment.AZURE_STORAGE_KEY",
+        "it holds a secret",
+    ),
     ({"airflow_extra_environment": {"A": None}}, "airflow_extra_environment.A", "Write it in quotes"),
     ({"airflow_extra_environment": {"A": "b\nc"}}, "airflow_extra_environment.A", "Write one line of text"),
     # airflow_config

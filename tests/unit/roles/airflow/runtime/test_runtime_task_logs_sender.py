@@ -96,6 +96,55 @@ def test_a_line_that_is_written_late_after_its_ring_is_found_all_the_same(place:
     logger.close()
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.4])
+def test_a_line_that_is_written_in_pieces_does_not_wait_for_the_next_one(place: Place, pause: float) -> None:
+    sender = Sender(place.change(batch_seconds=0.2), place.logs)
+    logger = Logger(place, sender)
+    line = place.line("whole")
+    sender.processor(logger, "info", {})
+    for piece in (line[:10], line[10:]):
+        logger._file.write(piece)
+        logger._file.flush()
+        time.sleep(pause)
+    until(lambda: place.found() == ["whole"])
+    assert sender.finish(ATTEMPT)
+    logger.close()
+
+
+def test_a_line_arrives_also_when_another_file_ends_in_the_middle_of_one(place: Place) -> None:
+    sender = Sender(place.change(batch_seconds=0.2), place.logs)
+    other = Logger(place, sender, f"x/{ATTEMPT}")
+    sender.processor(other, "info", {})
+    other._file.write(b'{"event":')
+    other._file.flush()
+    time.sleep(0.5)
+    logger = Logger(place, sender)
+    sender.processor(logger, "info", {})
+    time.sleep(0.02)
+    logger._file.write(place.line("line"))
+    logger._file.flush()
+    until(lambda: place.found() == ["line"])
+    sender.stop()
+    for one in (other, logger):
+        one.close()
+
+
+def test_a_triggers_file_is_free_when_the_trigger_has_ended_and_others_go_on(place: Place) -> None:
+    place.splunk.set_mode("down")
+    sender = Sender(place.given, place.logs)
+    names = [f"{ATTEMPT}.trigger.{number}.log" for number in range(6)]
+    loggers = [Logger(place, sender, name) for name in names]
+    for logger in loggers:
+        logger.say("line")
+    until(lambda: sender._away)
+    for name, logger in zip(names, loggers):
+        assert not sender.finish(name)
+        file = sender.delivery.open(name)
+        assert file is not None, f"{name} is still claimed"
+        file.close()
+        logger.close()
+
+
 @pytest.mark.parametrize("mode", ["down", "hang"])
 def test_lines_that_splunk_does_not_take_are_forced_to_the_disk(
     place: Place, monkeypatch: pytest.MonkeyPatch, mode: str

@@ -52,6 +52,7 @@ class OpenLog:
         relative: its path below the log folder.
         mark: how much of it was delivered.
         descriptor: of the file, for reading.
+        looked_at: how large it was when somebody last looked for what to send.
     """
 
     def __init__(self, relative: str, descriptor: int, mark: Mark) -> None:
@@ -59,6 +60,7 @@ class OpenLog:
         self.descriptor = descriptor
         self.mark = mark
         self.encoder: Encoder | None = None
+        self.looked_at = 0
         self._forced = 0
         mark.follow(descriptor)
 
@@ -72,16 +74,18 @@ class OpenLog:
         """Whether Splunk has all of it."""
         return self.mark.sent >= self.size
 
-    def force(self) -> None:
-        """Have on the disk what only this file has; Splunk's lines need no disk.
+    @property
+    def has_news(self) -> bool:
+        """Whether it is another one than at the last look."""
+        return self.size != self.looked_at
 
-        Raises:
-            OSError: the disk does not take it.
-        """
+    def needs_disk(self) -> bool:
+        """Whether something in it is neither sent nor, when it was last asked, on its way to the disk."""
         size = self.size
-        if size > self.mark.sent and size != self._forced:
-            os.fdatasync(self.descriptor)
-            self._forced = size
+        if size <= self.mark.sent or size == self._forced:
+            return False
+        self._forced = size
+        return True
 
     def abandon(self) -> None:
         """In a child that was forked: the parent goes on with it."""
@@ -152,7 +156,7 @@ class Delivery:
         Raises:
             Undelivered: Splunk did not take it.
         """
-        size = file.size
+        size = file.looked_at = file.size
         if size < file.mark.sent:
             file.mark.follow(file.descriptor)
             file.encoder = None

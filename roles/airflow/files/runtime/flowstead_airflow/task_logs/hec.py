@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One request to Splunk's HTTP Event Collector, and what its answer means for the lines in it.
 
-Standard library only. A connection stays open between requests.
+Standard library only, but for a proxy. A connection stays open between requests.
 Source of the codes: Splunk's manual, "Troubleshoot HTTP Event Collector".
 """
 
@@ -103,6 +103,8 @@ class Connection:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._link: http.client.HTTPConnection | None = None
+        # Here and not in the thread that sends: a fork in the middle of an import would leave its lock to the child.
+        self._proxy = urlsplit(_proxy(endpoint.url))
         self._origin = ""
         self._closed = False
         self.token = TokenFile(endpoint)
@@ -136,7 +138,7 @@ class Connection:
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._endpoint.url)
         host, port, seconds = parts.hostname or "", parts.port, self._endpoint.timeout
-        proxy = urlsplit(_proxy(self._endpoint.url))
+        proxy = self._proxy
         if parts.scheme == "http":
             # A proxy is told the whole address, and no more than that in the clear.
             self._origin = f"http://{parts.netloc}" if proxy.hostname else ""

@@ -209,6 +209,9 @@ class Sender:
             self._changed.notify_all()
             thread = self._thread
             alone = len(self._tracked) <= 1
+            if thread and not alone and not self._asked_at:
+                # Others go on. This file is to be free when its writer has ended.
+                self._changed.wait_for(lambda: tracked not in self._tracked.values(), 1.0)
         if thread is None or not alone:
             return
         if self._asked_at:
@@ -233,19 +236,22 @@ class Sender:
     def _round(self) -> bool:
         """Send what there is, then wait; False when no file is left."""
         rang = self._ring.is_set()
-        self._ring.clear()
+        if rang:
+            self._ring.clear()
         self._rang = None
         sent = backlog = False
         for key, tracked in list(self._tracked.items()):
             found, more = self._serve(tracked)
             sent, backlog = sent or found, backlog or more
-            if tracked.leave:
-                # Not while others wait for the lock.
-                self._force(tracked)
+            rest: int | None = None
             with self._changed:
                 if tracked.leave or (tracked.writer.closed and (self._away or self._is_sent(tracked))):
-                    self._drop(key)
+                    rest = self._drop(key)
                 self._changed.notify_all()
+            if rest is not None:
+                # Nobody waits for the disk: others may claim the file already.
+                self._force(rest)
+                os.close(rest)
         with self._changed:
             if not self._tracked:
                 self._thread = None
@@ -266,7 +272,7 @@ class Sender:
                     self._claim(tracked)
             while tracked.log and not tracked.leave and time.monotonic() >= self._pause_until:
                 if self._away:
-                    self._force(tracked)
+                    self._keep(tracked)
                 self._asked_at = asked_at = time.monotonic()
                 try:
                     batch = self.delivery.step(tracked.log)
@@ -296,41 +302,60 @@ class Sender:
 
         What comes after a pause is sent at once, so that a host that dies takes next to nothing with it. What follows
         it waits for ``batch_seconds`` and grows together: each request costs the task time.
+
+        Args:
+            sent: whether something was sent.
+            rang: whether somebody had rung before that.
         """
         if time.monotonic() < self._pause_until:
             self._endure()
         elif sent:
             self._hurry.wait(self._given.batch_seconds)
-        elif rang or self._ring.wait(_IDLE):
+        elif rang or self._has_news() or self._ring.wait(self._given.batch_seconds if self._has_rest() else _IDLE):
             # A line is written after its ring.
             moment = _MOMENT
-            while moment < self._given.batch_seconds and not self._grown() and not self._hurry.wait(moment):
+            while moment < self._given.batch_seconds and not self._has_news() and not self._hurry.wait(moment):
                 moment *= 2
         self._hurry.clear()
 
-    def _grown(self) -> bool:
+    def _has_news(self) -> bool:
+        """Whether some file is another one than at the last look."""
+        return any(one.log is not None and one.log.has_news for one in list(self._tracked.values()))
+
+    def _has_rest(self) -> bool:
+        """Whether some file has what cannot be sent yet: a line without its end, which comes without a ring."""
         return any(one.log is not None and not one.log.is_sent for one in list(self._tracked.values()))
 
     def _endure(self) -> None:
         """A pause after a failure. What is in the files alone is forced to the disk meanwhile."""
         while (left := self._pause_until - time.monotonic()) > 0:
             for tracked in list(self._tracked.values()):
-                self._force(tracked)
+                self._keep(tracked)
+                if self._hurry.is_set():
+                    return
             if self._hurry.wait(min(left, self._given.batch_seconds)):
                 return
 
-    def _force(self, tracked: _Tracked) -> None:
-        try:
-            if tracked.log:
-                tracked.log.force()
-        except OSError as error:
-            self._tell(f"{tracked.relative} cannot be forced to the disk: {error.strerror or error}")
+    def _keep(self, tracked: _Tracked) -> None:
+        """Have on the disk what Splunk does not have."""
+        if tracked.log and tracked.log.needs_disk():
+            self._force(tracked.log.descriptor)
 
-    def _drop(self, key: int) -> None:
+    def _force(self, descriptor: int) -> None:
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            self._tell(f"Task logs cannot be forced to the disk: {error.strerror or error}")
+
+    def _drop(self, key: int) -> int | None:
+        """Let go of a file; a descriptor of it when something in it is neither sent nor on the disk."""
         tracked = self._tracked.pop(key)
         self._rang = None
-        if tracked.log:
-            tracked.log.close()
+        if not tracked.log:
+            return None
+        rest = os.dup(tracked.log.descriptor) if tracked.log.needs_disk() else None
+        tracked.log.close()
+        return rest
 
     def _worked(self) -> None:
         if self._away:

@@ -3,7 +3,14 @@
 The emulator keeps buckets and objects and compares checksums, but lets everybody do everything. The gate gives tokens
 for keys of service accounts, looks at each request's permission, and answers as Google does where Airflow's class
 depends on it: an object that is not there is a 404 with "No such object" for those who may list, and a 403 for others;
-and who replaces an object needs the permission to delete it.
+and who replaces an object needs the permission to delete it. It has no TLS, because Google's emulators have none:
+STORAGE_EMULATOR_HOST, by which Google's library finds them, is an address.
+
+    gcs_double.py serve SETTINGS         a server for a host of the lab, with gcp-storage-emulator's own libraries
+    gcs_double.py show SETTINGS PREFIX   objects below a prefix, as JSON: key -> content
+
+SETTINGS is JSON: ``url`` (by which others reach it), ``behind`` (port of the emulator, on loopback), ``bucket``,
+``prefix``, and ``keys``, a file that it makes: key files of the service accounts, by name.
 
 Sources: "Using OAuth 2.0 for server to server applications", "IAM permissions for JSON methods" (objects.insert,
 objects.get) and "HTTP status and error codes for JSON" of Google Cloud.
@@ -16,8 +23,10 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -29,8 +38,8 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-#: The program, in an environment of its own: test_inside.py says where.
-PROGRAM = "FLOWSTEAD_TEST_GCS_SERVER"
+#: The emulator, where it is in the same environment.
+EMULATOR = (sys.executable, "-m", "gcp_storage_emulator")
 #: What Airflow's class does there.
 NEEDED = frozenset({"list", "get", "create", "delete"})
 _SCOPES = ("devstorage.read_write", "devstorage.full_control", "cloud-platform")
@@ -48,40 +57,66 @@ class Refused(Exception):
         self.status = status
 
 
-class GcsServer:
-    """The server, with one bucket and service accounts."""
+class GcsDouble:
+    """The server, with one bucket and service accounts.
+
+    Args:
+        log: a file for what the emulator and the gate say.
+        bucket, prefix: where logs go.
+        emulator: the command that is the emulator's program.
+        url: by which others reach it; without it, it is on loopback and has a port of its own.
+        behind: port of the emulator on loopback; 0 takes a free one.
+        keys: the key files of its accounts, kept for the next start; made when it is not there.
+    """
 
     authority = None
 
-    def __init__(self, root: Path, bucket: str, prefix: str) -> None:
-        root.mkdir()
+    def __init__(
+        self,
+        log: Path,
+        bucket: str,
+        prefix: str,
+        *,
+        emulator: t.Sequence[str] = EMULATOR,
+        url: str = "",
+        behind: int = 0,
+        keys: Path | None = None,
+    ) -> None:
         self.bucket, self._prefix = bucket, prefix
         self._may: dict[str, frozenset[str]] = {}
         self._public: dict[str, t.Any] = {}
         self._tokens: dict[str, str] = {}
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            self._behind = found.getsockname()[1]
-        self._log = (root / "log").open("w+")
-        command = [os.environ[PROGRAM], "start", "--in-memory", "--host", "127.0.0.1", "--port", str(self._behind)]
+        self._behind = behind or _free_port()
+        self._log = log.open("w+")
+        command = [*emulator, "start", "--in-memory", "--host", "127.0.0.1", "--port", str(self._behind)]
         self._process = subprocess.Popen(
             [*command, "--default-bucket", bucket], stdout=self._log, stderr=subprocess.STDOUT
         )
-        self._gate = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._gate.server_port}"
+        address = ("0.0.0.0", urlsplit(url).port or 80) if url else ("127.0.0.1", 0)  # noqa: S104 - on a host of the lab
+        self._gate = ThreadingHTTPServer(address, _handler(self))
+        self.url = url or f"http://127.0.0.1:{self._gate.server_port}"
         threading.Thread(target=self._gate.serve_forever, daemon=True).start()
         try:
             self._await()
         except BaseException:
             self.close()
             raise
-        self.key = self.account("airflow", NEEDED)
-        self.stranger = self.account("stranger", frozenset())
+        known = json.loads(keys.read_text()) if keys and keys.exists() else {}
+        self.key = self.account("airflow", NEEDED, known.get("airflow"))
+        self.stranger = self.account("stranger", frozenset(), known.get("stranger"))
+        if keys:
+            _write_secret(keys, json.dumps({"airflow": self.key, "stranger": self.stranger}))
 
-    def account(self, name: str, may: t.Collection[str]) -> _Key:
-        """A service account that may do this with the bucket's objects; its key file."""
+    def account(self, name: str, may: t.Collection[str], known: _Key | None = None) -> _Key:
+        """A service account that may do this with the bucket's objects; its key file, which may be an earlier one."""
         email = f"{name}@data.iam.gserviceaccount.com"
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        if known:
+            private: t.Any = serialization.load_pem_private_key(known["private_key"].encode(), None)
+        else:
+            private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._public[email], self._may[email] = private.public_key(), frozenset(may)
+        if known:
+            return known
         form = serialization.PrivateFormat.PKCS8
         pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         return {
@@ -99,14 +134,14 @@ class GcsServer:
 
     def objects(self) -> dict[str, str]:
         """Every object, by key."""
-        _status, _headers, body = self.forward("GET", f"/storage/v1/b/{self.bucket}/o")
-        keys = [entry["name"] for entry in json.loads(body).get("items", [])]
-        return {key: self.forward("GET", f"{self._place(key)}?alt=media")[2].decode() for key in keys}
+        return objects(self.bucket, self._behind)
 
     def put(self, key: str, text: str) -> None:
         """An object that was there before."""
         path = f"/upload{self._place('')}?uploadType=media&name={quote(key, safe='')}"
-        assert self.forward("POST", path, text.encode(), {"Content-Type": "text/plain"})[0] == 200
+        status = self.forward("POST", path, text.encode(), {"Content-Type": "text/plain"})[0]
+        if status != 200:
+            raise OSError(f"{key}: the emulator says {status}")
 
     def close(self) -> None:
         """End it."""
@@ -171,13 +206,7 @@ class GcsServer:
         self, method: str, target: str, body: bytes | None = None, headers: t.Mapping[str, str] | None = None
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """The emulator's answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._behind, timeout=30)
-        try:
-            connection.request(method, target, body, dict(headers or {}))
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
+        return ask(self._behind, method, target, body, headers)
 
     def _permit(self, email: str, what: str) -> None:
         if what not in self._may[email]:
@@ -190,19 +219,60 @@ class GcsServer:
             )
 
     def _place(self, key: str) -> str:
-        return f"/storage/v1/b/{self.bucket}/o" + (f"/{quote(key, safe='')}" if key else "")
+        return place(self.bucket, key)
 
     def _await(self) -> None:
         deadline = time.monotonic() + 120
         while True:
             try:
                 self.forward("GET", "/")
-            except OSError:
-                assert self._process.poll() is None, Path(self._log.name).read_text()
-                assert time.monotonic() < deadline, "the emulator does not listen"
+            except ConnectionError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    said = Path(self._log.name).read_text()
+                    raise OSError(f"the emulator has ended, or does not listen: {said}") from None
                 time.sleep(0.1)
             else:
                 return
+
+
+def ask(
+    port: int,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: t.Mapping[str, str] | None = None,
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """What an emulator on this host answers: status, headers, content."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, target, body, dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.getheaders(), answer.read()
+    finally:
+        connection.close()
+
+
+def place(bucket: str, key: str) -> str:
+    """The path of an object, or of all objects."""
+    return f"/storage/v1/b/{bucket}/o" + (f"/{quote(key, safe='')}" if key else "")
+
+
+def objects(bucket: str, port: int, prefix: str = "") -> dict[str, str]:
+    """The objects that an emulator on this host has below a prefix, by key."""
+    _status, _headers, body = ask(port, "GET", f"{place(bucket, '')}?prefix={quote(prefix, safe='')}")
+    keys = [entry["name"] for entry in json.loads(body).get("items", [])]
+    return {key: ask(port, "GET", f"{place(bucket, key)}?alt=media")[2].decode() for key in keys}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def _write_secret(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
 
 
 def _uploaded(query: str, body: bytes) -> str:
@@ -215,7 +285,7 @@ def _uploaded(query: str, body: bytes) -> str:
     raise Refused(501, f"an upload of the type {asked.get('uploadType')} is not known here")
 
 
-def _handler(server: GcsServer) -> type[BaseHTTPRequestHandler]:
+def _handler(server: GcsDouble) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -250,3 +320,32 @@ def _handler(server: GcsServer) -> type[BaseHTTPRequestHandler]:
             server._log.write(f"{format % args}\n")
 
     return Handler
+
+
+def main(arguments: t.Sequence[str]) -> int:
+    """The program."""
+    verb, settings = arguments[0], json.loads(Path(arguments[1]).read_text())
+    if verb == "show":
+        print(json.dumps(objects(settings["bucket"], settings["behind"], arguments[2])))
+        return 0
+    double = GcsDouble(
+        Path(settings["keys"]).with_name("gcs.log"),
+        settings["bucket"],
+        settings["prefix"],
+        url=settings["url"],
+        behind=settings["behind"],
+        keys=Path(settings["keys"]),
+    )
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    if notify := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+            link.connect(notify.replace("@", "\0", 1))
+            link.sendall(b"READY=1")
+    ended.wait()
+    double.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
