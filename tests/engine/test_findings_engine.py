@@ -253,18 +253,6 @@ def test_8_a_network_whose_options_change_is_made_anew_only_when_that_is_allowed
     note("8", "a network with other options", "is named; made anew when allowed", "stays as it was, exit status 0")
 
 
-def test_8_when_the_new_service_fails_on_its_new_network_the_old_one_comes_back(stack: Stack) -> None:
-    good = {"services": {"web": quick(networks=["front"])}, "networks": {"front": {}}}
-    bad = {"services": {"web": failing(networks=["front"])}, "networks": {"front": {"attachable": True}}}
-    assert stack.deploy(good).failed == ""
-
-    step = stack.deploy(bad, recreate=True, **QUICK)
-
-    assert step.result is not None
-    assert step.result["rolled_back"] is True
-    assert stack.service("web")["Spec"]["TaskTemplate"]["ContainerSpec"]["Args"] == ["sleep", "100000"]
-
-
 def test_8_a_mode_changes_only_when_that_is_allowed(stack: Stack) -> None:
     assert stack.deploy({"services": {"web": quick()}}).failed == ""
     everywhere = {"services": {"web": quick(deploy={"mode": "global"})}}

@@ -39,12 +39,14 @@ def _deploy(swarm: Swarm, inventory: Path) -> Iterator[t.Callable[..., dict[str,
             check=False,
             timeout=600,
         )
-        _begin, found, answer = done.stdout.partition("=> ")
+        ended, found, answer = done.stdout.partition(" => ")
         assert found, done.stdout + done.stderr
-        return json.JSONDecoder().raw_decode(answer)[0]
+        result = json.JSONDecoder().raw_decode(answer)[0]
+        return {**result, "failed": ended.endswith("FAILED!"), "said": " ".join((done.stdout + done.stderr).split())}
 
     yield run
-    assert run(state="absent").get("failed") is not True
+    gone = run(state="absent")
+    assert not gone["failed"], gone
 
 
 def definition(command: str, **network: t.Any) -> dict[str, t.Any]:
@@ -59,15 +61,19 @@ def test_8_when_the_new_service_fails_on_its_new_network_the_old_one_comes_back(
 ):
     quick = {"resolve_image": "never", "task_failures": 1, "timeout": 300}
     good, bad = definition("sleep 100000"), definition("echo no database; exit 3", attachable=True)
-    assert deploy(definition=good, **quick).get("failed") is not True
+    made = deploy(definition=good, **quick)
+    assert not made["failed"], made
 
     done = deploy(definition=bad, recreate=True, **quick)
 
-    assert (done.get("failed"), done.get("rolled_back")) == (True, True), done
+    assert (done["failed"], done["rolled_back"]) == (True, True), done
     assert "no database" in done["msg"]
     (service,) = json.loads(swarm.docker("service inspect", f"{STACK}_web"))
     assert service["Spec"]["TaskTemplate"]["ContainerSpec"]["Args"] == ["sh", "-c", "sleep 100000"]
     (network,) = json.loads(swarm.docker("network inspect", f"{STACK}_front"))
-    assert network["Attachable"] is False
+    assert network["Attachable"] is True
+    assert "was made anew, and stays so" in done["said"], "the definition of before differs now"
+    again = deploy(definition=good, recreate=True, **quick)
+    assert not again["failed"], again
     unchanged = deploy(definition=good, **quick)
-    assert (unchanged.get("failed", False), unchanged["changed"]) == (False, False), unchanged
+    assert (unchanged["failed"], unchanged["changed"]) == (False, False), unchanged
