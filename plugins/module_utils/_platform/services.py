@@ -136,11 +136,13 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
         image: reference of the core image.
     """
     tried = _trier(platform, image)
-    migrated = (Dependency("migrate", "completed"), *(Dependency(job.name, "completed") for job in tried))
+    accepted = tuple(Dependency(job.name, "completed") for job in tried)
+    migrated = (Dependency("migrate", "completed"), *accepted)
     ready = (*migrated, Dependency("init", "completed"))
     return (
         *tried,
-        _job(platform, image, "migrate", order=0, command=("airflow", "db", "migrate")),
+        # Nobody wants a database of the next version because a bucket was misspelt.
+        _job(platform, image, "migrate", order=0, command=("airflow", "db", "migrate"), depends_on=accepted),
         _job(
             platform,
             image,
@@ -186,7 +188,7 @@ def services(platform: Platform, image: str) -> tuple[Service, ...]:
             bundles=visible_bundles(platform),
         ),
         *(_worker(platform, image, worker) for worker in platform.workers),
-        *_sweeper(platform, image),
+        *_sweeper(platform, image, accepted),
     )
 
 
@@ -313,7 +315,7 @@ def _trier(platform: Platform, image: str) -> tuple[Service, ...]:
     )
 
 
-def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
+def _sweeper(platform: Platform, image: str, depends_on: tuple[Dependency, ...]) -> tuple[Service, ...]:
     """Delivers on each host what dead containers left in its log files."""
     if not logs.sweeps(platform.logs):
         return ()
@@ -335,6 +337,7 @@ def _sweeper(platform: Platform, image: str) -> tuple[Service, ...]:
             memory_mb=_SWEEPER_MEMORY_MB if not platform.logs.bucket else _BUCKET_SWEEPER_MEMORY_MB,
             memory_reservation_mb=32,
             mounts=_mounts(()),
+            depends_on=depends_on,
             everywhere=True,
             node_variable=logs.NODE_VARIABLE,
         ),
