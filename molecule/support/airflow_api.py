@@ -204,6 +204,13 @@ class Run:
             attempt["state"] != "success" for entry in self.instances() for attempt in self.tries(entry["map_index"])
         )
 
+    def never_begun(self) -> int:
+        """How many attempts of all its tasks ended without a worker that began with them."""
+        found = self.airflow.keep_asking("GET", f"{self.path}/taskInstances?limit=500")["task_instances"]
+        paths = [f"{e['task_id']}/{e['map_index']}" if e["map_index"] >= 0 else e["task_id"] for e in found]
+        tried = [self.airflow.keep_asking("GET", f"{self.path}/taskInstances/{path}/tries") for path in paths]
+        return sum(not attempt["start_date"] for one in tried for attempt in one["task_instances"])
+
     def await_lines(
         self,
         faults: t.Sequence[float] = (),

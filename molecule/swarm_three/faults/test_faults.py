@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from airflow_api import Airflow, Run
+from airflow_api import ENDED, Airflow, Run
 from cluster import Cluster
 from conftest_shared import play, said
 from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
@@ -21,6 +21,8 @@ from splunk import Splunk
 AWAY = 120
 #: The same of Splunk, and lines a second meanwhile.
 SPLUNK_AWAY, RATE = 300, 500
+#: Seconds for which the broker is away.
+BROKER_AWAY = 30
 
 
 def host_of(cluster: Cluster, instance: dict[str, t.Any]) -> str:
@@ -182,18 +184,36 @@ def test_a_dead_share_deactivates_no_dag_a_dead_splunk_holds_up_no_task_and_work
 
 
 def restart_broker_and_database(hosts: Hosts, cluster: Cluster, airflow: Airflow) -> tuple[Run, tuple[float, float]]:
-    """The run that was under way, and the seconds until the work was done and until all had their full strength."""
+    """The run that was under way, and the seconds until the work was done and until all had their full strength.
+
+    The broker also loses the messages that wait in it, and is away while tasks are due.
+    """
     run = Run(airflow, tasks=6, seconds=45)
-    run.await_running(4)
+    run.await_running(5)  # beside the one that prints: these are all places, and the sixth task waits in the broker
+    waits = Run(airflow, tasks=3, seconds=2)
+    wait_for("messages that wait in the broker", lambda: waiting(hosts) >= 2, 120)
     began = time.monotonic()
-    hosts.run(SERVICES, "systemctl", "restart", "rabbitmq-server", timeout=300)
+    hosts.run(SERVICES, "rabbitmqctl", "-q", "purge_queue", "-p", "airflow", "default")
+    hosts.run(SERVICES, "systemctl", "stop", "rabbitmq-server", timeout=300)
+    meanwhile = Run(airflow, tasks=6, seconds=2)
+    wait_for("a broker that is away for half a minute", lambda: time.monotonic() - began >= BROKER_AWAY, 300)
+    assert meanwhile.state() not in ENDED
+    hosts.run(SERVICES, "systemctl", "start", "rabbitmq-server", timeout=300)
     hosts.run(SERVICES, "systemctl", "restart", "postgresql", timeout=300)
-    after = Run(airflow, tasks=6, seconds=2)
-    run.await_success()
-    after.await_success()
+    for each in (run, waits, meanwhile):
+        # Much sooner than scheduler.task_queued_timeout, half an hour, after which Airflow itself would try again.
+        each.await_success()
+        assert each.never_begun() == 0, "a try that no worker began with: the broker cost it"
     work = time.monotonic() - began
     cluster.await_strength()
     return run, (work, time.monotonic() - began)
+
+
+def waiting(hosts: Hosts) -> int:
+    """Messages in the workers' queue that none of them has."""
+    columns = ("name", "messages_ready")
+    said = hosts.run(SERVICES, "rabbitmqctl", "-q", "list_queues", "-p", "airflow", "--no-table-headers", *columns)
+    return sum(int(count) for name, count in (line.split() for line in said.splitlines()) if name == "default")
 
 
 def test_every_host_reboots_with_a_run_in_flight(hosts: Hosts, cluster: Cluster, airflow: Airflow, faults: Table):

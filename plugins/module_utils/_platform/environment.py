@@ -27,6 +27,8 @@ from .urls import broker_url, postgres_url
 API_PORT = 8080
 LOGS = "/opt/airflow/logs"
 CANARY = "/opt/flowstead/canary"
+#: Airflow's CeleryExecutor, in our runtime package: it keeps tasks while the broker is away, and finds lost messages.
+EXECUTOR = "flowstead_airflow.executor.CeleryExecutor"
 
 _DATABASE_USERS = frozenset({"migrate", "init", "api-server", "scheduler", "dag-processor", "triggerer"})
 _BROKER_USERS = frozenset({"scheduler", "worker"})
@@ -100,6 +102,8 @@ _BETTER_DEFAULTS = {
     ("workers", "execution_api_timeout"): "30.0",
     ("workers", "max_failed_heartbeats"): "20",
 }
+#: The same for a broker that can say that it has a message: one that is sent while it goes away would be lost unseen.
+_RABBITMQ_DEFAULTS = {("celery_broker_transport_options", "confirm_publish"): "True"}
 
 
 def secrets(platform: Platform, component: str, worker: Worker | None = None) -> tuple[str, ...]:
@@ -184,7 +188,11 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
             ``triggerer`` or ``worker``.
         worker: the group, when the component is a worker.
     """
-    options = {**_BETTER_DEFAULTS, **(_DAG_PROCESSOR_DEFAULTS if component == "dag-processor" else {})}
+    options = {
+        **_BETTER_DEFAULTS,
+        **(_DAG_PROCESSOR_DEFAULTS if component == "dag-processor" else {}),
+        **(_RABBITMQ_DEFAULTS if platform.broker.type == "rabbitmq" else {}),
+    }
     for section, settings in platform.config.items():
         options.update({(section.lower(), option.lower()): value for option, value in settings.items()})
     options[_EXTRA] = _with_celery(options.get(_EXTRA, "{}"))
@@ -233,7 +241,7 @@ def _owned(platform: Platform, component: str, worker: Worker | None) -> dict[tu
         ("api", "base_url"): platform.public_url,
         ("core", "auth_manager"): "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
         ("core", "execution_api_server_url"): execution_api_url(platform),
-        ("core", "executor"): "CeleryExecutor",
+        ("core", "executor"): EXECUTOR,
         ("core", "hostname_callable"): "flowstead_airflow.hosts.address",
         ("core", "load_examples"): "False",
         ("dag_processor", "dag_bundle_config_list"): json.dumps(bundles, separators=(",", ":")),

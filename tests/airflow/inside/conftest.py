@@ -30,6 +30,12 @@ os.environ.update(
     AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD="1",
     AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL="0",
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
+    AIRFLOW__CORE__EXECUTOR="flowstead_airflow.executor.CeleryExecutor",
+    AIRFLOW__CELERY__BROKER_URL="filesystem://",
+    AIRFLOW__CELERY__RESULT_BACKEND=f"db+sqlite:///{HOME}/results.db",
+    AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__DATA_FOLDER_IN=str(HOME / "broker"),
+    AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__DATA_FOLDER_OUT=str(HOME / "broker"),
+    AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__CONTROL_FOLDER=str(HOME / "control"),
     PYTHONPATH=str(RUNTIME),
 )
 sys.path[:0] = [str(RUNTIME), str(RUNTIME.parents[3] / "molecule/doubles")]

@@ -161,7 +161,7 @@ def test_the_program_gets_the_platforms_configuration_and_no_way_to_a_secret(tmp
     compile(program, "image_test.py", "exec")
     configuration = json.loads(settings)["configuration"]
     assert configuration["AIRFLOW__CORE__PARALLELISM"] == "5"
-    assert configuration["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert configuration["AIRFLOW__CORE__EXECUTOR"] == "flowstead_airflow.executor.CeleryExecutor"
     assert not [
         name for name in configuration if name.endswith(("_CMD", "_SECRET")) or not name.startswith("AIRFLOW__")
     ]

@@ -52,7 +52,7 @@ def transport_security(url: str, environ: t.Mapping[str, str] | None = None) -> 
 def transport_options(url: str, environ: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
     """kombu's ``transport_options`` from the section ``[celery_broker_transport_options]`` of the environment.
 
-    Values are read as Airflow reads them: JSON for dictionaries, numbers as numbers, else text.
+    Values are read as Airflow reads them: JSON for dictionaries, numbers and booleans as what they are, else text.
     """
     found: dict[str, t.Any] = {}
     for name, value in (os.environ if environ is None else environ).items():
@@ -65,6 +65,8 @@ def transport_options(url: str, environ: t.Mapping[str, str] | None = None) -> d
 
 
 def _literal(value: str) -> t.Any:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
     try:
         parsed = json.loads(value)
     except ValueError:

@@ -50,6 +50,8 @@ def test_transport_options_are_read_as_airflow_reads_them() -> None:
     environ = {
         f"{prefix}VISIBILITY_TIMEOUT": "86400",
         f"{prefix}GLOBAL_KEYPREFIX": "team-a:",
+        f"{prefix}CONFIRM_PUBLISH": "True",
+        f"{prefix}HEALTH_CHECKS": "false",
         f"{prefix}SENTINEL_KWARGS": '{"password": "x"}',
         f"{prefix}SENTINEL_KWARGS_CMD": "cat /run/secrets/x",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
@@ -57,6 +59,8 @@ def test_transport_options_are_read_as_airflow_reads_them() -> None:
     assert broker.transport_options("amqp://h", environ) == {
         "visibility_timeout": 86400,
         "global_keyprefix": "team-a:",
+        "confirm_publish": True,
+        "health_checks": False,
         "sentinel_kwargs": {"password": "x"},
     }
 
