@@ -80,6 +80,23 @@ def lines_of(splunk: SplunkDouble, worker: Worker, task: str) -> list[str]:
     return [event["raw"] for event in sent(splunk, worker, task)]
 
 
+def test_the_image_has_the_quick_gzip_and_it_packs_what_every_gzip_unpacks(tmp_path: Path) -> None:
+    import gzip  # noqa: PLC0415
+
+    from flowstead_airflow.task_logs import events  # noqa: PLC0415
+
+    assert events.compressobj.__module__ == "isal.isal_zlib"
+    path = tmp_path / "log"
+    path.write_text("".join(f'{{"timestamp":"2026-11-26T10:00:00.{n:06}Z","event":"line {n}"}}\n' for n in range(9000)))
+    encoder = events.Encoder(source="s", host="h", index="i", sourcetype="t", fields={"dag_id": "d"}, segment=7)
+    with path.open("rb") as log:
+        batch = encoder.read(log.fileno(), 0, 10_000_000)
+    sent = [json.loads(line) for line in gzip.decompress(batch.packed).splitlines()]
+    assert [entry["event"] for entry in sent] == path.read_text().splitlines()
+    assert batch.text() == gzip.decompress(batch.packed)
+    assert [json.loads(line)["fields"]["offset"] for line in batch.part(5, 7).text().splitlines()] == batch.offsets[5:7]
+
+
 def test_lines_reach_splunk_while_the_task_runs_and_come_back_in_airflows_reader(
     splunk: SplunkDouble, worker: Worker
 ) -> None:

@@ -23,6 +23,12 @@ from datetime import datetime, timezone
 from itertools import accumulate
 from json.encoder import encode_basestring_ascii as _quoted
 
+try:
+    # A tenth of zlib's time, which is a third of what Splunk costs a task that prints all the time.
+    from isal.isal_zlib import compressobj
+except ImportError:  # an image that is not made from the collection's lock
+    from zlib import compressobj
+
 #: Bytes of a line that are sent; with its data an event has to fit into one request, also when each byte takes six.
 LINE_LIMIT = 120_000
 _BEGIN = '{"timestamp":"'
@@ -254,8 +260,8 @@ def moment(line: str) -> float:
 
 
 def _packer() -> t.Any:
-    """Of gzip. What repeats in events is never far away, so it does with little memory, and is quicker for it."""
-    return zlib.compressobj(1, zlib.DEFLATED, _GZIP, 5)
+    """Of gzip. What repeats in events is never far away, so it does with little memory, and zlib is quicker for it."""
+    return compressobj(1, zlib.DEFLATED, _GZIP, 5)
 
 
 def segment_of(log: int) -> int:
