@@ -205,11 +205,14 @@ class Run:
         )
 
     def never_begun(self) -> int:
-        """How many attempts of all its tasks ended without a worker that began with them."""
+        """How many tries of all its tasks no worker has begun with: numbers of tries of which Airflow has no record."""
         found = self.airflow.keep_asking("GET", f"{self.path}/taskInstances?limit=500")["task_instances"]
-        paths = [f"{e['task_id']}/{e['map_index']}" if e["map_index"] >= 0 else e["task_id"] for e in found]
-        tried = [self.airflow.keep_asking("GET", f"{self.path}/taskInstances/{path}/tries") for path in paths]
-        return sum(not attempt["start_date"] for one in tried for attempt in one["task_instances"])
+        missing = 0
+        for entry in found:
+            mapped = f"/{entry['map_index']}" if entry["map_index"] >= 0 else ""
+            path = f"{self.path}/taskInstances/{entry['task_id']}{mapped}/tries"
+            missing += entry["try_number"] - len(self.airflow.keep_asking("GET", path)["task_instances"])
+        return missing
 
     def await_lines(
         self,

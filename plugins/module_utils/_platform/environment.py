@@ -102,7 +102,8 @@ _BETTER_DEFAULTS = {
     ("workers", "execution_api_timeout"): "30.0",
     ("workers", "max_failed_heartbeats"): "20",
 }
-#: The same for a broker that can say that it has a message: one that is sent while it goes away would be lost unseen.
+#: The same for the scheduler, with a broker that can say that it has a message: one that is sent while the broker goes
+#: away would be lost unseen. A worker would stand still while it waits for that.
 _RABBITMQ_DEFAULTS = {("celery_broker_transport_options", "confirm_publish"): "True"}
 
 
@@ -191,7 +192,7 @@ def environment(platform: Platform, component: str, worker: Worker | None = None
     options = {
         **_BETTER_DEFAULTS,
         **(_DAG_PROCESSOR_DEFAULTS if component == "dag-processor" else {}),
-        **(_RABBITMQ_DEFAULTS if platform.broker.type == "rabbitmq" else {}),
+        **(_RABBITMQ_DEFAULTS if component == "scheduler" and platform.broker.type == "rabbitmq" else {}),
     }
     for section, settings in platform.config.items():
         options.update({(section.lower(), option.lower()): value for option, value in settings.items()})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
+import socket
 import typing as t
 import zlib
 from pathlib import Path
@@ -156,6 +158,15 @@ def orphan(run: str, *, sent: bool = False) -> str:
     return message
 
 
+def change(run: str, **values: str) -> None:
+    """What somebody else does to the run's task."""
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    model = _models()["TaskInstance"]
+    with create_session() as session:
+        session.query(model).where(model.run_id == run).update(values)
+
+
 def wait(scheduler: Scheduler, clock: Clock, seconds: int) -> None:
     """So many seconds of rounds that queue nothing, one in five seconds."""
     for _ in range(seconds // 5):
@@ -168,21 +179,14 @@ def test_a_task_whose_scheduler_died_before_it_was_sent_is_sent_by_the_next_one(
     second = Scheduler()
     second.adopt()
     wait(second, clock, 40)
-    assert task(run) == ("queued", 1, message)
     assert not told(run)
     wait(second, clock, 20)
-    assert task(run)[:2] == ("scheduled", 1)
     assert len(told(run)) == 1
     assert "default is empty" in told(run)[0]
-    second.queue()
-    second.send()
-    where, attempt, other = task(run)
-    assert (where, attempt) == ("queued", 1), "the same try"
-    assert other
-    assert other != message
     assert len(messages()) == 1
+    assert task(run) == ("queued", 1, message), "the same try, and the same message"
     wait(second, clock, 300)
-    assert task(run) == ("queued", 1, other), "it waits for a worker now"
+    assert len(messages()) == len(told(run)) == 1, "it waits for a worker now"
 
 
 def test_airflows_own_executor_leaves_it_queued(run: str, clock: Clock) -> None:
@@ -209,20 +213,19 @@ def test_a_broker_that_loses_its_messages_costs_no_task(run: str, clock: Clock) 
     scheduler.send()
     wait(scheduler, clock, 120)
     assert not told(run)
-    for message in messages():
-        message.unlink()
-    wait(scheduler, clock, 30)
-    assert task(run)[0] == "scheduled"
-    scheduler.queue()
-    scheduler.send()
-    assert len(messages()) == 1
+    (first,) = messages()
+    content = json.loads(first.read_text())
+    first.unlink()
+    wait(scheduler, clock, 60)
+    (second,) = messages()
+    assert json.loads(second.read_text())["headers"]["id"] == content["headers"]["id"] == task(run)[2]
 
 
 def test_what_is_lost_again_and_again_is_left_to_airflows_own_timeout(run: str, clock: Clock) -> None:
     scheduler = Scheduler()
+    scheduler.queue()
+    scheduler.send()
     for _ in range(5):
-        scheduler.queue()
-        scheduler.send()
         for message in messages():
             message.unlink()
         wait(scheduler, clock, 120)
@@ -232,8 +235,6 @@ def test_what_is_lost_again_and_again_is_left_to_airflows_own_timeout(run: str, 
 
 @pytest.mark.parametrize("begun", ["celery says so", "airflow says so"])
 def test_a_task_that_a_worker_has_begun_with_is_left_alone(begun: str, run: str, clock: Clock) -> None:
-    from airflow.utils.session import create_session  # noqa: PLC0415
-
     message = orphan(run)
     second = Scheduler()
     second.adopt()
@@ -241,24 +242,111 @@ def test_a_task_that_a_worker_has_begun_with_is_left_alone(begun: str, run: str,
     if begun == "celery says so":
         second.executor.celery_app.backend.store_result(message, None, "STARTED")
     else:
-        with create_session() as session:
-            model = _models()["TaskInstance"]
-            session.query(model).where(model.run_id == run).update({"state": "running"})
+        change(run, state="running")
     before = task(run)
     wait(second, clock, 120)
     assert task(run) == before
     assert not told(run)
+    assert second.executor.running, "it is still this scheduler's"
 
 
-def test_a_worker_that_takes_more_than_it_can_begin_with_is_believed(
-    run: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("values", [{"external_executor_id": "another"}, {"state": "success"}])
+def test_a_task_that_is_no_longer_its_own_takes_no_place_in_a_scheduler(
+    values: dict[str, str], run: str, clock: Clock
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER", "4")
-    message = orphan(run)
+    orphan(run)
+    second = Scheduler()
+    second.adopt()
+    change(run, **values)
+    wait(second, clock, 120)
+    assert not messages()
+    assert not told(run)
+    assert not second.executor.running
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER", "4"),
+        ("AIRFLOW__CELERY__TASK_ACKS_LATE", "False"),
+        ("AIRFLOW__CELERY__TASK_TRACK_STARTED", "False"),
+        ("AIRFLOW__CELERY__EXTRA_CELERY_CONFIG", '{"worker_prefetch_multiplier": 4}'),
+        ("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__GLOBAL_KEYPREFIX", "team-a:"),
+    ],
+)
+def test_where_an_empty_queue_proves_nothing_nothing_is_sent_anew(
+    option: str, value: str, run: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(option, value)
+    orphan(run)
     second = Scheduler()
     second.adopt()
     wait(second, clock, 300)
-    assert task(run) == ("queued", 1, message)
+    assert not told(run)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        ("NOT_FOUND - no queue 'default' in vhost '/'", True),
+        ("NOT_FOUND - home node 'rabbit@one' of durable queue 'default' in vhost '/' is down or inaccessible", False),
+        ("ACCESS_REFUSED - access to queue 'default' refused", False),
+    ],
+)
+def test_a_queue_of_which_the_broker_cannot_tell_is_not_taken_for_an_empty_one(
+    answer: str, lost: bool, run: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kombu.exceptions import ChannelError  # noqa: PLC0415
+    from kombu.transport.filesystem import Channel  # noqa: PLC0415
+
+    orphan(run)
+    second = Scheduler()
+    second.adopt()
+
+    def refuse(_self: t.Any, queue: str, passive: bool) -> None:
+        assert (queue, passive) == ("default", True)
+        raise ChannelError(answer)
+
+    with monkeypatch.context() as asked:
+        asked.setattr(Channel, "queue_declare", refuse)
+        for _ in range(20):
+            clock.now += 5
+            second.executor.sync()
+    assert bool(told(run)) == lost
+
+
+def test_a_database_that_fails_at_that_does_not_end_the_scheduler(
+    run: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.executors.workloads import ExecuteTask  # noqa: PLC0415
+
+    orphan(run)
+    second = Scheduler()
+    second.adopt()
+    with monkeypatch.context() as broken:
+        broken.setattr(ExecuteTask, "make", None)
+        wait(second, clock, 60)
+    assert "Lost messages cannot be looked for" in capfd.readouterr().out
+    assert not told(run)
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_broker_that_takes_a_connection_and_says_nothing_does_not_hold_up_the_scheduler(
+    scheme: str, run: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from flowstead_airflow import executor  # noqa: PLC0415
+    from kombu import Connection  # noqa: PLC0415
+
+    monkeypatch.setattr(executor, "TIMEOUT", 0.5)
+    scheduler = Scheduler()
+    scheduler.queue()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}//"
+        monkeypatch.setattr(scheduler.executor.celery_app, "connection_for_write", lambda: Connection(url))
+        scheduler.send()
+    assert task(run)[0] == "queued"
+    assert not messages()
+    assert "cannot be used" in capfd.readouterr().out
 
 
 def test_a_broker_that_is_away_costs_no_task_and_is_told_once(
@@ -287,15 +375,45 @@ def test_a_broker_that_is_away_costs_no_task_and_is_told_once(
     assert "test-password" not in said
 
 
-def test_with_airflows_own_executor_it_costs_a_try(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="unsendable")
+def _unsendable(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Callable[[bool], None]]:
+    """Takes the broker away from whoever sends, and from nobody else; and gives it back."""
     from airflow.providers.celery.executors import celery_executor_utils  # noqa: PLC0415
-    from kombu import pools  # noqa: PLC0415
+    from kombu import Connection, pools  # noqa: PLC0415
 
+    app = celery_executor_utils._get_celery_app_for_workload(None)
+    plain = app.connection_for_write
+
+    def move(away: bool) -> None:
+        monkeypatch.setattr(app, "connection_for_write", (lambda *_a, **_k: Connection(NOBODY)) if away else plain)
+        monkeypatch.setattr(app.amqp, "_producer_pool", pools.Producers(limit=1)[app.connection_for_write()])
+
+    yield move
+    move(False)
+
+
+def test_a_message_that_fails_on_its_way_to_the_broker_costs_no_task(
+    run: str, unsendable: t.Callable[[bool], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    scheduler = Scheduler()
+    scheduler.queue()
+    unsendable(True)
+    for _ in range(5):
+        scheduler.send()
+    assert task(run)[:2] == ("queued", 1)
+    assert capfd.readouterr().out.count("did not take a task") == 1
+    unsendable(False)
+    scheduler.send()
+    assert len(messages()) == 1
+    assert task(run)[:2] == ("queued", 1)
+
+
+def test_with_airflows_own_executor_it_costs_a_try(
+    run: str, unsendable: t.Callable[[bool], None], capfd: pytest.CaptureFixture[str]
+) -> None:
     scheduler = Scheduler("stock")
     scheduler.queue()
-    monkeypatch.setenv("CELERY_BROKER_URL", NOBODY)
-    app = celery_executor_utils.app  # with which messages are sent; it has to connect anew
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    pools.reset()
+    unsendable(True)
     scheduler.send()
     assert task(run)[0] == "failed"
+    assert "refused" in capfd.readouterr().out

@@ -12,9 +12,9 @@ Source: try_adopt_task_instances and _send_workloads in apache-airflow-providers
 
 from __future__ import annotations
 
-import datetime
 import time
 import typing as t
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -27,14 +27,12 @@ from celery import states
 PATIENCE = 30.0
 #: Seconds between two looks. A queue has to be empty at two of them: what is on its way to a worker is in no queue.
 PAUSE = 15.0
-#: Seconds to connect to the broker.
-TIMEOUT = 4.0
+#: Seconds for a question to the broker. The scheduler does nothing else meanwhile.
+TIMEOUT = 5.0
 #: Task instances that are asked for at once.
 PAGE = 500
-#: How often a try of a task is sent anew; after that, it waits as Airflow has it.
+#: How often a scheduler sends a task anew before it waits as Airflow's own executor does.
 TRIES = 3
-#: A broker that only guesses how many messages a queue has.
-GUESSING = "sqs"
 
 
 @dataclass
@@ -44,15 +42,15 @@ class _Waiting:
     message: str
     since: float
     queue: str | None = None
-    empty_since: float | None = None
+    was_empty: bool = False
 
 
 class CeleryExecutor(celery_executor.CeleryExecutor):
-    """Keeps tasks while the broker does not answer, and sends those anew of which no message is left.
+    """Keeps tasks while the broker does not take them, and sends those anew of which no message is left.
 
     A task is sent anew when nobody has begun with it for :data:`PATIENCE` seconds and its queue was empty at two looks:
-    then no worker will. A second message does no harm if the first one turns up all the same, because both are for the
-    same try, which only one worker can begin.
+    then no worker will. The second message has the first one's id, as when a broker delivers one twice. Should both
+    arrive, the API server lets only one worker begin, and Airflow has an answer for the other.
     """
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
@@ -61,14 +59,33 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         self._sent_anew: dict[TaskInstanceKey, int] = {}
         self._asked_at = 0.0
         self._away_since: float | None = None
-        scheme = urlsplit(str(self.celery_app.conf.broker_url)).scheme
-        # A worker that takes more messages than it can begin with holds some that are in no queue either.
-        self._can_tell = scheme != GUESSING and self.conf.getint("celery", "worker_prefetch_multiplier") == 1
+        self._unsent = False
+        given = self.celery_app.conf
+        scheme = urlsplit(str(given.broker_url)).scheme
+        self._tells_consumers = scheme.startswith("amqp")
+        # Otherwise a message may be with a worker that has not begun with it, and in no queue; and kombu asks for a
+        # queue of Redis without its prefix.
+        self._can_tell = bool(
+            given.worker_prefetch_multiplier == 1
+            and given.task_acks_late
+            and given.task_track_started
+            and not (given.broker_transport_options or {}).get("global_keyprefix")
+        )
 
     def trigger_tasks(self, open_slots: int) -> None:
-        """Send what is queued; while the broker does not answer, keep it instead of failing it."""
+        """Send what is queued; while the broker does not take it, keep it instead of failing it."""
         if not (self.queued_tasks or self.queued_callbacks) or self._answers():
-            super().trigger_tasks(open_slots)
+            # After one that could not be sent, one tries for all: each may take celery.operation_timeout.
+            super().trigger_tasks(min(open_slots, 1) if self._unsent else open_slots)
+
+    def _send_workloads_to_celery(self, workload_tuples_to_send: t.Sequence[t.Any]) -> t.Any:
+        """As Airflow's, without those that the broker did not take: what is not in the answer stays queued."""
+        results = super()._send_workloads_to_celery(workload_tuples_to_send)
+        failures = [one[2].exception for one in results if _is_broken(one[2])]
+        if failures and not self._unsent:
+            self.log.warning("The broker did not take a task: %r. What waits is sent when it does.", failures[0])
+        self._unsent = bool(failures)
+        return [one for one in results if not _is_broken(one[2])]
 
     def update_task_state(self, key: t.Any, state: str, info: t.Any) -> None:
         """As Airflow's; and remember since when a message has waited."""
@@ -79,6 +96,7 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
                 self._waiting[key] = _Waiting(message, time.monotonic())
         else:
             self._waiting.pop(key, None)
+            self._sent_anew.pop(key, None)
         super().update_task_state(key, state, info)
 
     def sync(self) -> None:
@@ -91,43 +109,41 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         if self._can_tell and late and now - self._asked_at >= PAUSE:
             self._asked_at = now
             try:
-                lost = self._lost(late)
-            except Exception as error:  # whatever kombu raises; the scheduler has to go on
-                self.log.warning("The broker cannot be asked how many messages wait: %r. It is asked again.", error)
-            else:
-                self._send_anew(lost)
+                for key in self._lost(late):
+                    self._send_anew(key, self._waiting.pop(key))
+            except Exception as error:  # whatever kombu or the database raises; the scheduler has to go on
+                self.log.warning("Lost messages cannot be looked for: %r. That is tried again.", error)
 
     def _answers(self) -> bool:
         """Whether the broker takes a connection; the log says so when that changes."""
-        with self.celery_app.connection_for_write() as link:
-            try:
+        try:
+            with _in_time(), self.celery_app.connection_for_write() as link:
                 link.ensure_connection(max_retries=0, timeout=TIMEOUT)
-            except Exception as error:  # a refused login, too: it costs no task its life
-                if self._away_since is None:
-                    self._away_since = time.monotonic()
-                    self.log.warning(
-                        "The broker %s cannot be used: %r. Tasks stay queued here and are sent when it can.",
-                        link.as_uri(),
-                        error,
-                    )
-                return False
+        except Exception as error:  # a refused login, too: it costs no task its life
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                self.log.warning(
+                    "The broker %s cannot be used: %r. Tasks stay queued here and are sent when it can.",
+                    self.celery_app.connection_for_write().as_uri(),
+                    error,
+                )
+            return False
         if self._away_since is not None:
             self.log.warning("The broker can be used again, after %.0f s.", time.monotonic() - self._away_since)
             self._away_since = None
         return True
 
     def _lost(self, late: dict[TaskInstanceKey, _Waiting]) -> list[TaskInstanceKey]:
-        """Which of these no queue holds any more, and did not at the look before."""
+        """Which of these no queue holds any more, and did not at the look before.
+
+        Raises:
+            Exception: whatever kombu or the database raises.
+        """
         self._find_queues(late)
-        counts = self._count({entry.queue for entry in late.values() if entry.queue})
-        now, found = time.monotonic(), []
-        for key, entry in late.items():
-            if entry.queue is None or counts[entry.queue]:
-                entry.empty_since = None
-            elif entry.empty_since is None:
-                entry.empty_since = now
-            else:
-                found.append(key)
+        empty = self._empty({entry.queue for entry in late.values() if entry.queue})
+        found = [key for key, entry in late.items() if entry.queue in empty and entry.was_empty]
+        for entry in late.values():
+            entry.was_empty = entry.queue in empty
         return found
 
     def _find_queues(self, late: dict[TaskInstanceKey, _Waiting]) -> None:
@@ -147,61 +163,85 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         for key in unknown:
             late[key].queue = queues.get(key.primary)
 
-    def _count(self, queues: t.Iterable[str]) -> dict[str, int]:
-        """Messages in each of the queues that no worker has; a queue that there is not has none.
+    def _empty(self, queues: t.Iterable[str]) -> set[str]:
+        """Those of the queues in which no message waits for a worker; also those that do not exist.
 
         Raises:
             Exception: whatever kombu raises when the broker cannot be used.
         """
-        found = {}
-        with self.celery_app.connection_for_read() as link:
+        found = set()
+        with _in_time(), self.celery_app.connection_for_read() as link:
             link.ensure_connection(max_retries=0, timeout=TIMEOUT)
             for queue in queues:
                 try:
                     with link.channel() as channel:
-                        found[queue] = channel.queue_declare(queue=queue, passive=True).message_count
-                except link.channel_errors:
-                    found[queue] = 0
+                        told = channel.queue_declare(queue=queue, passive=True)
+                except link.channel_errors as error:
+                    # RabbitMQ says "not found" also of a queue whose node is down, which has its messages on its disk.
+                    if "no queue" not in str(error):
+                        raise
+                    found.add(queue)
+                else:
+                    # A queue of RabbitMQ that has lost its leader says 0 and 0.
+                    if not told.message_count and (told.consumer_count or not self._tells_consumers):
+                        found.add(queue)
         return found
 
-    def _send_anew(self, lost: list[TaskInstanceKey]) -> None:
-        """Give tasks back to the scheduler, which queues them like any other; the try stays the same."""
-        for key in lost:
-            entry = self._waiting.pop(key)
-            times = self._sent_anew.get(key, 0)
+    def _send_anew(self, key: TaskInstanceKey, entry: _Waiting) -> None:
+        """Queue a task again under its message's id, with a new token; forget it when it is somebody else's now."""
+        from airflow.executors.workloads import ExecuteTask  # noqa: PLC0415
+        from airflow.models.log import Log  # noqa: PLC0415
+        from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
+        from airflow.utils.session import create_session  # noqa: PLC0415
+        from airflow.utils.state import TaskInstanceState  # noqa: PLC0415
+        from sqlalchemy import select  # noqa: PLC0415
+
+        times = self._sent_anew.get(key, 0)
+        if times >= TRIES:
+            return
+        mine = [getattr(TaskInstance, name) == value for name, value in key._asdict().items()]
+        with create_session() as session:
+            task = session.scalar(select(TaskInstance).where(*mine, TaskInstance.external_executor_id == entry.message))
+            if task is not None and task.state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING):
+                return
+            self.workloads.pop(key, None)
+            self.running.discard(key)
+            if task is None or task.state != TaskInstanceState.QUEUED:
+                return
             told = f"The broker has no message of this task, and no worker has begun with it; {entry.queue} is empty."
-            if times < TRIES and _take_back(key, entry.message, told):
-                self._sent_anew[key] = times + 1
-                self.workloads.pop(key, None)
-                self.running.discard(key)
-                self.log.warning("%s %s is sent anew (%d of %d).", told, key, times + 1, TRIES)
+            workload = ExecuteTask.make(
+                task, generator=self.jwt_generator, sentry_integration=getattr(self, "sentry_integration", "")
+            )
+            self.queue_workload(workload, session=session)
+            session.add(Log(event="message lost", task_instance=task.key, extra=told))
+        self._sent_anew[key] = times + 1
+        self.log.warning("%s %s is sent anew (%d of %d).", told, key, times + 1, TRIES)
 
 
-def _take_back(key: TaskInstanceKey, message: str, told: str) -> bool:
-    """Whether a try was still queued under this message's id, and now is scheduled and has it in its audit log."""
-    from airflow.models.log import Log  # noqa: PLC0415
-    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
-    from airflow.utils.session import create_session  # noqa: PLC0415
-    from airflow.utils.state import TaskInstanceState  # noqa: PLC0415
-    from sqlalchemy import update  # noqa: PLC0415
+def _is_broken(result: t.Any) -> bool:
+    """Whether sending has failed for a reason that is the broker's, and passes."""
+    from airflow.providers.celery.executors.celery_executor_utils import ExceptionWithTraceback  # noqa: PLC0415
+    from airflow.providers.common.compat.sdk import AirflowTaskTimeout  # noqa: PLC0415
+    from amqp.exceptions import MessageNacked  # noqa: PLC0415
+    from kombu.exceptions import OperationalError  # noqa: PLC0415
 
-    # Whether it has begun meanwhile is decided by the row itself, as the worker's own call is.
-    mine = (
-        *(getattr(TaskInstance, name) == value for name, value in key._asdict().items()),
-        TaskInstance.state == TaskInstanceState.QUEUED,
-        TaskInstance.external_executor_id == message,
-    )
-    values = {
-        "state": TaskInstanceState.SCHEDULED,
-        "scheduled_dttm": datetime.datetime.now(datetime.timezone.utc),
-        "queued_dttm": None,
-        "queued_by_job_id": None,
-        "external_executor_id": None,
-    }
-    with create_session() as session:
-        changed = session.execute(
-            update(TaskInstance).where(*mine).values(values).execution_options(synchronize_session=False)
-        )
-        if changed.rowcount:
-            session.add(Log(event="message lost", task_instance=key, extra=told))
-        return bool(changed.rowcount)
+    passing = (AirflowTaskTimeout, OperationalError, MessageNacked, OSError)
+    return isinstance(result, ExceptionWithTraceback) and isinstance(result.exception, passing)
+
+
+@contextmanager
+def _in_time() -> t.Iterator[None]:
+    """End what takes longer than :data:`TIMEOUT`, as Airflow ends its own calls of the broker.
+
+    kombu's own time is not for a broker that takes a connection and says nothing.
+
+    Raises:
+        TimeoutError: it took longer. What Airflow raises is no ``Exception``.
+    """
+    from airflow.providers.common.compat.sdk import AirflowTaskTimeout, timeout  # noqa: PLC0415
+
+    try:
+        with timeout(seconds=TIMEOUT):
+            yield
+    except AirflowTaskTimeout as error:
+        raise TimeoutError(f"no answer within {TIMEOUT:g} s") from error

@@ -211,13 +211,13 @@ def test_redis_gets_the_visibility_timeout_on_both_sides_and_rabbitmq_does_not()
     assert not [service for service in rabbitmq.values() if variable in service.environment]
 
 
-def test_rabbitmq_says_that_it_has_each_message_and_redis_has_no_such_thing() -> None:
+def test_rabbitmq_says_the_scheduler_that_it_has_each_message_and_redis_has_no_such_thing() -> None:
     variable = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__CONFIRM_PUBLISH"
     rabbitmq = by_name(platform_of(base=PRODUCTION))
     chosen = {"airflow_config": {"celery_broker_transport_options": {"confirm_publish": False}}}
 
-    assert rabbitmq["scheduler"].environment[variable] == rabbitmq["worker-default"].environment[variable] == "True"
-    assert variable not in rabbitmq["api-server"].environment
+    assert [name for name, service in rabbitmq.items() if variable in service.environment] == ["scheduler"]
+    assert rabbitmq["scheduler"].environment[variable] == "True"
     assert by_name(platform_of(chosen, base=PRODUCTION))["scheduler"].environment[variable] == "False"
     assert not [service for service in by_name(platform_of()).values() if variable in service.environment]
 
