@@ -1,4 +1,4 @@
-"""The lab's gateway: a forward proxy and a name server, as a company network has them.
+"""The lab's gateway: a forward proxy and a name server, as a company network has them; and what balances the guests.
 
 Guests have no route out. Programs on them reach packages through the proxy, which listens inside the lab's
 namespace and connects from outside of it. Names of the lab's hosts are answered by the name server; all others
@@ -19,6 +19,7 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
+from . import balance
 from .settings import Lab
 
 _CLONE_NEWNET = 0x40000000
@@ -62,6 +63,7 @@ def serve(lab: Lab, ready: Path) -> None:
         server = await asyncio.start_server(_client, sock=proxy, limit=_HEADER_LIMIT)
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: NameServer(addresses), sock=names)
+        threading.Thread(target=balance.follow, args=(lab,), name="balance", daemon=True).start()
         temporary = ready.with_suffix(".new")
         temporary.write_text(f"{os.getpid()}\n")
         temporary.rename(ready)

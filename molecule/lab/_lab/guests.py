@@ -29,17 +29,22 @@ class Parts:
 
 
 def processes(umid: str) -> list[int]:
-    """Process IDs of a guest: its kernel, and the processes that carry the guest's own."""
-    found = []
-    wanted = f"umid={umid}".encode()
+    """Process IDs of a guest's kernel. What carries the guest's own processes are children that end with it."""
+    return processes_of([umid])[umid]
+
+
+def processes_of(umids: t.Sequence[str]) -> dict[str, list[int]]:
+    """The same of several guests, at one look."""
+    found: dict[str, list[int]] = {umid: [] for umid in umids}
+    wanted = {f"umid={umid}".encode(): umid for umid in umids}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue  # it ended while we looked
-            if wanted in words:
-                found.append(int(entry.name))
+            for word in wanted.keys() & set(words):
+                found[wanted[word]].append(int(entry.name))
     return found
 
 

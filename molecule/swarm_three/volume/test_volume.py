@@ -29,9 +29,11 @@ def test_what_splunk_costs_a_task_of_100000_lines(
     hosts: Hosts, cluster: Cluster, airflow: Airflow, splunk: Splunk, figures: Table
 ):
     hosts.write(SERVICES, f"{SHARE}/loud.py", (ROOT / "molecule/support/dags/loud.py").read_text())
+    hosts.lab("hold")
     try:
         seconds, memory, sending = compare(cluster, airflow, splunk)
     finally:
+        hosts.lab("free")
         hosts.run(SERVICES, "rm", f"{SHARE}/loud.py")
     print(f"seconds of each task: {seconds}")
     mean = {kind: sum(found) / len(found) for kind, found in seconds.items()}
