@@ -73,7 +73,7 @@ def start(lab: Lab, host: Host, parts: Parts) -> None:
 
 
 def cpu(lab: Lab, host: Host, cpus: t.Sequence[int]) -> int:
-    """The CPU of this machine on which a host runs with all that it does; neighbours in the file get different ones.
+    """The CPU of this machine on which a host begins, with all that it does; neighbours in the file get different ones.
 
     A system call of a guest is two switches, from the guest's process to its kernel's and back. On one CPU they cost a
     few microseconds; across two, the second of which has gone to sleep meanwhile, several times as much.
