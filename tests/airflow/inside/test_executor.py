@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import os
 import socket
+import struct
+import threading
+import time
+import types
 import typing as t
 import zlib
 from pathlib import Path
@@ -30,7 +35,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     from flowstead_airflow import executor  # noqa: PLC0415
 
     clock = Clock()
-    monkeypatch.setattr(executor.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(executor, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
@@ -95,6 +100,7 @@ class Scheduler:
         from flowstead_airflow import executor  # noqa: PLC0415
 
         self.executor = (executor if kind == "ours" else celery_executor).CeleryExecutor(parallelism=8)
+        self.executor.start()
         self.job = Job()
         self.runner = SchedulerJobRunner(job=self.job, executors=[self.executor])
         with create_session() as session:
@@ -328,11 +334,79 @@ def test_a_database_that_fails_at_that_does_not_end_the_scheduler(
         wait(second, clock, 60)
     assert "Lost messages cannot be looked for" in capfd.readouterr().out
     assert not told(run)
+    wait(second, clock, 60)
+    assert len(messages()) == len(told(run)) == 1
+
+
+class Silent:
+    """A broker that takes connections and, with AMQP, everything up to the first channel; then it says nothing more."""
+
+    def __init__(self, scheme: str, *, greets: bool) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"{scheme}://127.0.0.1:{self._server.getsockname()[1]}//"
+        self._taken: list[socket.socket] = []
+        threading.Thread(target=self._serve, args=(greets,), daemon=True).start()
+
+    def _serve(self, greets: bool) -> None:
+        while True:
+            try:
+                taken, _address = self._server.accept()
+            except OSError:
+                return
+            self._taken.append(taken)
+            if greets:
+                threading.Thread(target=self._greet, args=(taken,), daemon=True).start()
+
+    @staticmethod
+    def _greet(taken: socket.socket) -> None:
+        """The handshake. Source: AMQP 0-9-1, 2.2.4 and 1.4."""
+        from amqp.serialization import dumps  # noqa: PLC0415
+
+        def answer(channel: int, method: tuple[int, int], layout: str = "", *values: t.Any) -> None:
+            payload = struct.pack(">HH", *method) + (dumps(layout, values) if layout else b"")
+            taken.sendall(struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce")
+
+        steps = {
+            (10, 11): lambda: answer(0, (10, 30), "BlB", 0, 131072, 0),  # start-ok: tune
+            (10, 40): lambda: answer(0, (10, 41), "s", ""),  # open: open-ok
+            (20, 10): lambda: answer(1, (20, 11), "S", ""),  # the first channel
+        }
+        stream = taken.makefile("rb")
+        stream.read(8)
+        answer(0, (10, 10), "ooFSS", 0, 9, {}, "PLAIN AMQPLAIN", "en_US")
+        while header := stream.read(7):
+            _kind, _channel, size = struct.unpack(">BHI", header)
+            payload = stream.read(size + 1)
+            step = steps.get(struct.unpack(">HH", payload[:4]))
+            if step:
+                step()
+
+    def close(self) -> None:
+        self._server.close()
+        for taken in self._taken:
+            taken.close()
+
+
+@pytest.fixture(name="silent")
+def _silent() -> t.Iterator[t.Callable[..., Silent]]:
+    made: list[Silent] = []
+
+    def make(scheme: str, *, greets: bool) -> Silent:
+        made.append(Silent(scheme, greets=greets))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 def test_a_broker_that_takes_a_connection_and_says_nothing_does_not_hold_up_the_scheduler(
-    scheme: str, run: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    scheme: str,
+    run: str,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: t.Callable[..., Silent],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     from flowstead_airflow import executor  # noqa: PLC0415
     from kombu import Connection  # noqa: PLC0415
@@ -340,13 +414,65 @@ def test_a_broker_that_takes_a_connection_and_says_nothing_does_not_hold_up_the_
     monkeypatch.setattr(executor, "TIMEOUT", 0.5)
     scheduler = Scheduler()
     scheduler.queue()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}//"
-        monkeypatch.setattr(scheduler.executor.celery_app, "connection_for_write", lambda: Connection(url))
-        scheduler.send()
+    url = silent(scheme, greets=False).url
+    monkeypatch.setattr(scheduler.executor.celery_app, "connection_for_write", lambda: Connection(url))
+    scheduler.send()
     assert task(run)[0] == "queued"
     assert not messages()
     assert "cannot be used" in capfd.readouterr().out
+
+
+def test_a_broker_that_falls_silent_does_not_hold_up_whoever_asks_for_its_queues(
+    run: str,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: t.Callable[..., Silent],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from flowstead_airflow import executor  # noqa: PLC0415
+    from kombu import Connection  # noqa: PLC0415
+
+    monkeypatch.setattr(executor, "TIMEOUT", 1.0)
+    orphan(run)
+    second = Scheduler()
+    second.adopt()
+    url = silent("amqp", greets=True).url
+    monkeypatch.setattr(second.executor.celery_app, "connection_for_read", lambda: Connection(url))
+    wait(second, clock, 60)
+    said = capfd.readouterr().out
+    assert "TimeoutError('no answer within 1 s')" in said
+    assert not told(run)
+
+
+def test_a_broker_that_falls_silent_holds_up_no_more_than_one_message(
+    run: str,
+    sends_over: t.Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    silent: t.Callable[..., Silent],
+) -> None:
+    from airflow.providers.celery.executors import celery_executor_utils  # noqa: PLC0415
+
+    monkeypatch.setattr(celery_executor_utils, "OPERATION_TIMEOUT", 1.0)
+    scheduler = Scheduler()
+    scheduler.queue()
+    twice(scheduler)
+    sends_over(silent("amqp", greets=True).url)
+    calls: list[t.Any] = []
+    plain = celery_executor_utils.send_workload_to_executor
+    monkeypatch.setattr(
+        celery_executor_utils, "send_workload_to_executor", lambda one: calls.append(one[0]) or plain(one)
+    )
+    for _ in range(3):
+        scheduler.send()
+    assert len(calls) == 3, "one in each round"
+    assert task(run)[0] == "queued"
+    assert len(scheduler.executor.queued_tasks) == 2
+
+
+def twice(scheduler: Scheduler) -> None:
+    """Queue another task beside the one that is: the same for the same queue."""
+    ((key, workload),) = scheduler.executor.queued_tasks.items()
+    scheduler.executor.queued_tasks[key._replace(map_index=7)] = workload.model_copy(deep=True)
 
 
 def test_a_broker_that_is_away_costs_no_task_and_is_told_once(
@@ -375,45 +501,90 @@ def test_a_broker_that_is_away_costs_no_task_and_is_told_once(
     assert "test-password" not in said
 
 
-@pytest.fixture(name="unsendable")
-def _unsendable(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Callable[[bool], None]]:
-    """Takes the broker away from whoever sends, and from nobody else; and gives it back."""
+@pytest.fixture(name="sends_over")
+def _sends_over(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[t.Callable[[str], None]]:
+    """Has whoever sends, and nobody else, use another broker; with "", its own again."""
     from airflow.providers.celery.executors import celery_executor_utils  # noqa: PLC0415
     from kombu import Connection, pools  # noqa: PLC0415
 
     app = celery_executor_utils._get_celery_app_for_workload(None)
     plain = app.connection_for_write
 
-    def move(away: bool) -> None:
-        monkeypatch.setattr(app, "connection_for_write", (lambda *_a, **_k: Connection(NOBODY)) if away else plain)
+    def use(url: str) -> None:
+        monkeypatch.setattr(app, "connection_for_write", (lambda *_a, **_k: Connection(url)) if url else plain)
         monkeypatch.setattr(app.amqp, "_producer_pool", pools.Producers(limit=1)[app.connection_for_write()])
 
-    yield move
-    move(False)
+    yield use
+    use("")
 
 
-def test_a_message_that_fails_on_its_way_to_the_broker_costs_no_task(
-    run: str, unsendable: t.Callable[[bool], None], capfd: pytest.CaptureFixture[str]
+def test_messages_that_fail_on_their_way_to_the_broker_cost_no_task(
+    run: str, sends_over: t.Callable[[str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     scheduler = Scheduler()
     scheduler.queue()
-    unsendable(True)
+    twice(scheduler)
+    (token, _other) = [workload.token for workload in scheduler.executor.queued_tasks.values()]
+    sends_over(NOBODY)
     for _ in range(5):
         scheduler.send()
     assert task(run)[:2] == ("queued", 1)
-    assert capfd.readouterr().out.count("did not take a task") == 1
-    unsendable(False)
+    said = capfd.readouterr().out
+    assert said.count("did not take a task for default") == 1
+    assert "test-password" not in said
+    sends_over("")
+    time.sleep(1.1)  # a token says in seconds when it was made
     scheduler.send()
-    assert len(messages()) == 1
+    assert len(messages()) == 2
     assert task(run)[:2] == ("queued", 1)
+    assert token not in "".join(base64_text(message) for message in messages()), "the old one would be too old"
+
+
+def base64_text(message: Path) -> str:
+    """What a message says."""
+    return base64.b64decode(json.loads(message.read_text())["body"]).decode()
+
+
+def test_a_queue_that_takes_nothing_holds_up_no_other_one(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.celery.executors import celery_executor  # noqa: PLC0415
+    from airflow.providers.celery.executors.celery_executor_utils import ExceptionWithTraceback  # noqa: PLC0415
+    from kombu.exceptions import OperationalError  # noqa: PLC0415
+
+    scheduler = Scheduler()
+    scheduler.queue()
+    queued = scheduler.executor.queued_tasks
+    ((key, workload),) = queued.items()
+    for index in range(5, 9):
+        queued[key._replace(map_index=index)] = bad = workload.model_copy(deep=True)
+        bad.ti.queue, bad.ti.priority_weight = "full", 9
+    tried: list[str] = []
+
+    def send(_self: t.Any, given: t.Sequence[t.Any]) -> list[t.Any]:
+        tried.extend(one[2] for one in given)
+        error = ExceptionWithTraceback(OperationalError("reject-publish"), "")
+        return [(one[0], one[1], error if one[2] == "full" else None) for one in given]
+
+    monkeypatch.setattr(celery_executor.CeleryExecutor, "_send_workloads_to_celery", send)
+    scheduler.executor.trigger_tasks(4)
+    assert tried == ["full"], "what matters most comes first, and one tries for all"
+    tried.clear()
+    scheduler.executor.trigger_tasks(4)
+    assert tried == ["default", "full"]
+    assert [one.ti.queue for one in queued.values()] == ["full"] * 4
 
 
 def test_with_airflows_own_executor_it_costs_a_try(
-    run: str, unsendable: t.Callable[[bool], None], capfd: pytest.CaptureFixture[str]
+    run: str,
+    sends_over: t.Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    from airflow.providers.celery.executors import celery_executor_utils  # noqa: PLC0415
+
+    monkeypatch.setattr(celery_executor_utils, "OPERATION_TIMEOUT", 60.0)
     scheduler = Scheduler("stock")
     scheduler.queue()
-    unsendable(True)
+    sends_over(NOBODY)
     scheduler.send()
     assert task(run)[0] == "failed"
     assert "refused" in capfd.readouterr().out

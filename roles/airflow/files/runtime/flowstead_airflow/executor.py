@@ -12,6 +12,7 @@ Source: try_adopt_task_instances and _send_workloads in apache-airflow-providers
 
 from __future__ import annotations
 
+import signal
 import time
 import typing as t
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ PATIENCE = 30.0
 PAUSE = 15.0
 #: Seconds for a question to the broker. The scheduler does nothing else meanwhile.
 TIMEOUT = 5.0
+#: Seconds until the log says again that the broker does not take tasks.
+TELL_AGAIN = 60.0
 #: Task instances that are asked for at once.
 PAGE = 500
 #: How often a scheduler sends a task anew before it waits as Airflow's own executor does.
@@ -50,16 +53,17 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
 
     A task is sent anew when nobody has begun with it for :data:`PATIENCE` seconds and its queue was empty at two looks:
     then no worker will. The second message has the first one's id, as when a broker delivers one twice. Should both
-    arrive, the API server lets only one worker begin, and Airflow has an answer for the other.
+    arrive, the API server lets only one worker begin.
     """
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: dict[TaskInstanceKey, _Waiting] = {}
         self._sent_anew: dict[TaskInstanceKey, int] = {}
-        self._asked_at = 0.0
+        self._asked_at = self._told_at = 0.0
         self._away_since: float | None = None
-        self._unsent = False
+        self._kept: set[t.Any] = set()
+        self._broken: set[str] = set()
         given = self.celery_app.conf
         scheme = urlsplit(str(given.broker_url)).scheme
         self._tells_consumers = scheme.startswith("amqp")
@@ -72,20 +76,59 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
             and not (given.broker_transport_options or {}).get("global_keyprefix")
         )
 
+    def start(self) -> None:
+        """As Airflow's, which calls it in the scheduler alone."""
+        from kombu.connection import ConnectionPool  # noqa: PLC0415
+
+        # A pool that gives up a connection in the middle of something waits for the broker's goodbye, without end.
+        ConnectionPool.close_resource = ConnectionPool.collect_resource
+        super().start()
+
     def trigger_tasks(self, open_slots: int) -> None:
         """Send what is queued; while the broker does not take it, keep it instead of failing it."""
-        if not (self.queued_tasks or self.queued_callbacks) or self._answers():
-            # After one that could not be sent, one tries for all: each may take celery.operation_timeout.
-            super().trigger_tasks(min(open_slots, 1) if self._unsent else open_slots)
+        queued = self.queued_tasks.keys() | self.queued_callbacks.keys()
+        self._kept &= queued
+        if not queued or self._answers():
+            super().trigger_tasks(open_slots)
+        else:
+            self._kept |= queued
 
-    def _send_workloads_to_celery(self, workload_tuples_to_send: t.Sequence[t.Any]) -> t.Any:
-        """As Airflow's, without those that the broker did not take: what is not in the answer stays queued."""
-        results = super()._send_workloads_to_celery(workload_tuples_to_send)
-        failures = [one[2].exception for one in results if _is_broken(one[2])]
-        if failures and not self._unsent:
-            self.log.warning("The broker did not take a task: %r. What waits is sent when it does.", failures[0])
-        self._unsent = bool(failures)
-        return [one for one in results if not _is_broken(one[2])]
+    def order_queued_tasks_by_priority(self) -> list[t.Any]:
+        """As Airflow's, and what is for a queue that takes nothing comes last."""
+        return sorted(super().order_queued_tasks_by_priority(), key=lambda item: item[1].ti.queue in self._broken)
+
+    def _send_workloads_to_celery(self, workload_tuples_to_send: t.Sequence[t.Any]) -> list[t.Any]:
+        """As Airflow's, without those that the broker did not take: what is not in the answer stays queued.
+
+        Of each queue one tries for all, and the first failure ends it: each may take ``celery.operation_timeout``, and
+        the scheduler does nothing else meanwhile.
+        """
+        first: dict[str, t.Any] = {}
+        for one in sorted(workload_tuples_to_send, key=lambda one: one[2] in self._broken):
+            first.setdefault(one[2], one)
+            key, workload = one[:2]
+            if key in self._kept and hasattr(workload, "ti"):  # its token lives only as long as it may be queued
+                workload.token = workload.generate_token(str(workload.ti.id), self.jwt_generator)
+        others = [one for one in workload_tuples_to_send if first[one[2]] is not one]
+        sent: list[t.Any] = []
+        for part in (*([one] for one in first.values()), others):
+            found = super()._send_workloads_to_celery(part) if part else []
+            failed = {one[0]: one[2].exception for one in found if _is_broken(one[2])}
+            sent += [one for one in found if one[0] not in failed]
+            queues = {one[2] for one in part if one[0] in failed}
+            self._broken -= {one[2] for one in part}
+            self._broken |= queues
+            if failed:
+                self._tell_broken(", ".join(sorted(queues)), next(iter(failed.values())))
+                break
+        self._kept |= {one[0] for one in workload_tuples_to_send} - {one[0] for one in sent}
+        return sent
+
+    def _tell_broken(self, queues: str, error: BaseException) -> None:
+        """Once in a while."""
+        if time.monotonic() - self._told_at >= TELL_AGAIN or not self._told_at:
+            self._told_at = time.monotonic()
+            self.log.warning("The broker did not take a task for %s: %r. It is sent when it does.", queues, error)
 
     def update_task_state(self, key: t.Any, state: str, info: t.Any) -> None:
         """As Airflow's; and remember since when a message has waited."""
@@ -110,8 +153,9 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
             self._asked_at = now
             try:
                 for key in self._lost(late):
-                    self._send_anew(key, self._waiting.pop(key))
-            except Exception as error:  # whatever kombu or the database raises; the scheduler has to go on
+                    self._send_anew(key, self._waiting[key])
+                    del self._waiting[key]
+            except (Exception, _alarm()) as error:  # whatever kombu or the database raises; the scheduler has to go on
                 self.log.warning("Lost messages cannot be looked for: %r. That is tried again.", error)
 
     def _answers(self) -> bool:
@@ -119,7 +163,7 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         try:
             with _in_time(), self.celery_app.connection_for_write() as link:
                 link.ensure_connection(max_retries=0, timeout=TIMEOUT)
-        except Exception as error:  # a refused login, too: it costs no task its life
+        except (Exception, _alarm()) as error:  # a refused login, too: it costs no task its life
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 self.log.warning(
@@ -188,7 +232,11 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         return found
 
     def _send_anew(self, key: TaskInstanceKey, entry: _Waiting) -> None:
-        """Queue a task again under its message's id, with a new token; forget it when it is somebody else's now."""
+        """Queue a task again under its message's id, with a new token; forget it when that is no longer its message.
+
+        Raises:
+            Exception: whatever the database raises; then everything is as before.
+        """
         from airflow.executors.workloads import ExecuteTask  # noqa: PLC0415
         from airflow.models.log import Log  # noqa: PLC0415
         from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415
@@ -202,46 +250,61 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         mine = [getattr(TaskInstance, name) == value for name, value in key._asdict().items()]
         with create_session() as session:
             task = session.scalar(select(TaskInstance).where(*mine, TaskInstance.external_executor_id == entry.message))
-            if task is not None and task.state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING):
+            state = None if task is None else task.state
+            if state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING):
                 return
-            self.workloads.pop(key, None)
-            self.running.discard(key)
-            if task is None or task.state != TaskInstanceState.QUEUED:
-                return
-            told = f"The broker has no message of this task, and no worker has begun with it; {entry.queue} is empty."
-            workload = ExecuteTask.make(
-                task, generator=self.jwt_generator, sentry_integration=getattr(self, "sentry_integration", "")
-            )
-            self.queue_workload(workload, session=session)
-            session.add(Log(event="message lost", task_instance=task.key, extra=told))
-        self._sent_anew[key] = times + 1
-        self.log.warning("%s %s is sent anew (%d of %d).", told, key, times + 1, TRIES)
+            workload = None
+            if state == TaskInstanceState.QUEUED:
+                told = (
+                    f"the broker has no message of this task, and no worker has begun with it; {entry.queue} is empty"
+                )
+                workload = ExecuteTask.make(
+                    task, generator=self.jwt_generator, sentry_integration=getattr(self, "sentry_integration", "")
+                )
+                session.add(Log(event="message lost", task_instance=task.key, extra=told))
+        # Nothing has failed up to here, so that nothing is forgotten.
+        self.workloads.pop(key, None)
+        self.running.discard(key)
+        if workload is not None:
+            self.queued_tasks[key] = workload
+            self._sent_anew[key] = times + 1
+            self.log.warning("Message lost: %s. %s is sent anew (%d of %d).", told, key, times + 1, TRIES)
 
 
 def _is_broken(result: t.Any) -> bool:
     """Whether sending has failed for a reason that is the broker's, and passes."""
     from airflow.providers.celery.executors.celery_executor_utils import ExceptionWithTraceback  # noqa: PLC0415
     from airflow.providers.common.compat.sdk import AirflowTaskTimeout  # noqa: PLC0415
-    from amqp.exceptions import MessageNacked  # noqa: PLC0415
+    from amqp.exceptions import MessageNacked, NotFound  # noqa: PLC0415
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
-    passing = (AirflowTaskTimeout, OperationalError, MessageNacked, OSError)
+    # RabbitMQ says "not found" of a queue whose node is down.
+    passing = (AirflowTaskTimeout, OperationalError, MessageNacked, NotFound, OSError)
     return isinstance(result, ExceptionWithTraceback) and isinstance(result.exception, passing)
+
+
+def _alarm() -> type[BaseException]:
+    """What Airflow's alarm raises, which is no ``Exception``."""
+    from airflow.providers.common.compat.sdk import AirflowTaskTimeout  # noqa: PLC0415
+
+    return AirflowTaskTimeout
 
 
 @contextmanager
 def _in_time() -> t.Iterator[None]:
     """End what takes longer than :data:`TIMEOUT`, as Airflow ends its own calls of the broker.
 
-    kombu's own time is not for a broker that takes a connection and says nothing.
+    kombu waits without end for some answers of a broker that has taken a connection, its goodbye among them. So the
+    alarm goes on, once a second.
 
     Raises:
-        TimeoutError: it took longer. What Airflow raises is no ``Exception``.
+        TimeoutError: it took longer.
     """
-    from airflow.providers.common.compat.sdk import AirflowTaskTimeout, timeout  # noqa: PLC0415
+    from airflow.providers.common.compat.sdk import timeout  # noqa: PLC0415
 
     try:
         with timeout(seconds=TIMEOUT):
+            signal.setitimer(signal.ITIMER_REAL, TIMEOUT, 1.0)
             yield
-    except AirflowTaskTimeout as error:
+    except _alarm() as error:
         raise TimeoutError(f"no answer within {TIMEOUT:g} s") from error
