@@ -60,7 +60,12 @@ class Swarm:
         return {words[0]: (words[1], words[2], " ".join(words[3:])) for words in map(str.split, told.splitlines())}
 
     def leader(self) -> str:
-        return next(host for host, (_, _, status) in self.nodes().items() if status == "Leader")
+        """The leader; a manager that comes back may have the others elect one."""
+
+        def found() -> t.Any:
+            return next((host for host, (_, _, status) in self.nodes().items() if status == "Leader"), None)
+
+        return wait_for("a leader", found, 120)
 
     def tasks(self) -> list[dict[str, t.Any]]:
         """All tasks that the swarm remembers."""

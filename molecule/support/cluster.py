@@ -41,8 +41,12 @@ class Cluster:
         return [json.loads(line) for line in self.docker("node", "ls", "--format", "'{{json .}}'").splitlines()]
 
     def leader(self) -> str:
-        """Host name of the leader."""
-        return next(node["Hostname"] for node in self.nodes() if node["ManagerStatus"] == "Leader")
+        """Host name of the leader; a manager that comes back may have the others elect one."""
+
+        def found() -> t.Any:
+            return next((node["Hostname"] for node in self.nodes() if node["ManagerStatus"] == "Leader"), None)
+
+        return wait_for("a leader", found, 120)
 
     def services(self) -> dict[str, str]:
         """Replicas of each service, as in ``3/3``, by short name."""
