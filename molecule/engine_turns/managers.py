@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_image
 from conftest_shared import play, went_well
-from lab_hosts import Hosts, wait_for
+from lab_hosts import Hosts, Waiting, wait_for
 from lab_inventory import write_inventory
 from package_repository import Repository
 
@@ -63,7 +63,11 @@ class Swarm:
         """The leader; a manager that comes back may have the others elect one."""
 
         def found() -> t.Any:
-            return next((host for host, (_, _, status) in self.nodes().items() if status == "Leader"), None)
+            try:
+                nodes = self.nodes()
+            except AssertionError as error:  # without a leader, a manager may also refuse to answer
+                return Waiting(str(error))
+            return next((host for host, (_, _, status) in nodes.items() if status == "Leader"), None)
 
         return wait_for("a leader", found, 120)
 

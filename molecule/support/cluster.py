@@ -44,7 +44,11 @@ class Cluster:
         """Host name of the leader; a manager that comes back may have the others elect one."""
 
         def found() -> t.Any:
-            return next((node["Hostname"] for node in self.nodes() if node["ManagerStatus"] == "Leader"), None)
+            try:
+                nodes = self.nodes()
+            except AssertionError as error:  # without a leader, a manager may also refuse to answer
+                return Waiting(str(error))
+            return next((node["Hostname"] for node in nodes if node["ManagerStatus"] == "Leader"), None)
 
         return wait_for("a leader", found, 120)
 
