@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny_image
 from conftest_shared import play, went_well
-from lab_hosts import Hosts, Waiting, wait_for
+from lab_hosts import Hosts, await_leader, wait_for
 from lab_inventory import write_inventory
 from package_repository import Repository
 
@@ -60,16 +60,8 @@ class Swarm:
         return {words[0]: (words[1], words[2], " ".join(words[3:])) for words in map(str.split, told.splitlines())}
 
     def leader(self) -> str:
-        """The leader; a manager that comes back may have the others elect one."""
-
-        def found() -> t.Any:
-            try:
-                nodes = self.nodes()
-            except AssertionError as error:  # without a leader, a manager may also refuse to answer
-                return Waiting(str(error))
-            return next((host for host, (_, _, status) in nodes.items() if status == "Leader"), None)
-
-        return wait_for("a leader", found, 120)
+        """Host name of the leader."""
+        return await_leader(lambda: {host: status for host, (_, _, status) in self.nodes().items()})
 
     def tasks(self) -> list[dict[str, t.Any]]:
         """All tasks that the swarm remembers."""

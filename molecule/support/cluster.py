@@ -7,7 +7,7 @@ import re
 import shlex
 import typing as t
 
-from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, wait_for
+from lab_hosts import MANAGERS, SERVICES, Hosts, Waiting, await_leader, wait_for
 
 STACK = "airflow-lab"
 JOBS = ("migrate", "init", "logs-bucket")
@@ -41,16 +41,8 @@ class Cluster:
         return [json.loads(line) for line in self.docker("node", "ls", "--format", "'{{json .}}'").splitlines()]
 
     def leader(self) -> str:
-        """Host name of the leader; a manager that comes back may have the others elect one."""
-
-        def found() -> t.Any:
-            try:
-                nodes = self.nodes()
-            except AssertionError as error:  # without a leader, a manager may also refuse to answer
-                return Waiting(str(error))
-            return next((node["Hostname"] for node in nodes if node["ManagerStatus"] == "Leader"), None)
-
-        return wait_for("a leader", found, 120)
+        """Host name of the leader."""
+        return await_leader(lambda: {node["Hostname"]: node["ManagerStatus"] for node in self.nodes()})
 
     def services(self) -> dict[str, str]:
         """Replicas of each service, as in ``3/3``, by short name."""

@@ -41,6 +41,22 @@ class Waiting(str):
     __slots__ = ()
 
 
+def await_leader(managers: t.Callable[[], t.Mapping[str, str]]) -> str:
+    """The host that leads a swarm; a manager that comes back may have the others elect one.
+
+    Args:
+        managers: asks for the manager status of each host, as ``docker node ls`` says it.
+    """
+
+    def found() -> t.Any:
+        try:
+            return next((host for host, status in managers().items() if status == "Leader"), None)
+        except AssertionError as error:  # without a leader, a manager may also refuse to answer
+            return Waiting(str(error))
+
+    return wait_for("a leader", found, 120)
+
+
 class Hosts:
     """The hosts of a lab that is up; one connection to each serves all commands, for a new one costs half a second."""
 

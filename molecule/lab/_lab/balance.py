@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import guests
-from .settings import Lab
+from .settings import Host, Lab
 
 #: Seconds between two looks.
 PAUSE = 5.0
@@ -63,7 +63,8 @@ def follow(lab: Lab) -> t.NoReturn:
         time.sleep(random.uniform(PAUSE, 1.5 * PAUSE))  # noqa: S311 - no secret
         after = _Look(lab, cpus)
         if held(lab):
-            _home(lab, cpus)
+            # One may have been on its way when that was said; whoever measures wants nothing else to be done here.
+            _home(lab, cpus, [host for host in lab.hosts if host.name in after.cpus], after.cpus)
         else:
             found = move(*after.since(before))
             if found:
@@ -75,12 +76,15 @@ def follow(lab: Lab) -> t.NoReturn:
 def hold(lab: Lab) -> None:
     """Put each guest back where it began, and leave it there until :func:`free`."""
     _hold_file(lab).touch()
-    _home(lab, sorted(os.sched_getaffinity(0)))
+    _home(lab, sorted(os.sched_getaffinity(0)), lab.hosts)
 
 
-def _home(lab: Lab, cpus: t.Sequence[int]) -> None:
-    for host in lab.hosts:
-        put(lab.umid(host), guests.cpu(lab, host, cpus))
+def _home(lab: Lab, cpus: t.Sequence[int], hosts: t.Iterable[Host], where: t.Mapping[str, int] | None = None) -> None:
+    """Put hosts where they began, apart from those that are known to be there."""
+    for host in hosts:
+        home = guests.cpu(lab, host, cpus)
+        if where is None or where[host.name] != home:
+            put(lab.umid(host), home)
 
 
 def free(lab: Lab) -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import struct
 import threading
-import time
 import types
 import typing as t
 import zlib
@@ -455,7 +454,7 @@ def test_a_broker_that_falls_silent_holds_up_no_more_than_one_message(
     monkeypatch.setattr(celery_executor_utils, "OPERATION_TIMEOUT", 1.0)
     scheduler = Scheduler()
     scheduler.queue()
-    twice(scheduler)
+    beside(scheduler, 7)
     sends_over(silent("amqp", greets=True).url)
     calls: list[t.Any] = []
     plain = celery_executor_utils.send_workload_to_executor
@@ -469,10 +468,13 @@ def test_a_broker_that_falls_silent_holds_up_no_more_than_one_message(
     assert len(scheduler.executor.queued_tasks) == 2
 
 
-def twice(scheduler: Scheduler) -> None:
-    """Queue another task beside the one that is: the same for the same queue."""
-    ((key, workload),) = scheduler.executor.queued_tasks.items()
-    scheduler.executor.queued_tasks[key._replace(map_index=7)] = workload.model_copy(deep=True)
+def beside(scheduler: Scheduler, index: int) -> t.Any:
+    """Another task, queued beside the one that is: the same for the same queue."""
+    key, workload = next(iter(scheduler.executor.queued_tasks.items()))
+    made = workload.model_copy(deep=True)
+    made.ti.map_index = index
+    scheduler.executor.queued_tasks[key._replace(map_index=index)] = made
+    return made
 
 
 def test_a_broker_that_is_away_costs_no_task_and_is_told_once(
@@ -523,8 +525,9 @@ def test_messages_that_fail_on_their_way_to_the_broker_cost_no_task(
 ) -> None:
     scheduler = Scheduler()
     scheduler.queue()
-    twice(scheduler)
-    (token, _other) = [workload.token for workload in scheduler.executor.queued_tasks.values()]
+    beside(scheduler, 7)
+    for workload in scheduler.executor.queued_tasks.values():
+        workload.token = "too-old"
     sends_over(NOBODY)
     for _ in range(5):
         scheduler.send()
@@ -533,11 +536,12 @@ def test_messages_that_fail_on_their_way_to_the_broker_cost_no_task(
     assert said.count("did not take a task for default") == 1
     assert "test-password" not in said
     sends_over("")
-    time.sleep(1.1)  # a token says in seconds when it was made
+    scheduler.send()
+    assert len(messages()) == 1, "one tries for all"
     scheduler.send()
     assert len(messages()) == 2
     assert task(run)[:2] == ("queued", 1)
-    assert token not in "".join(base64_text(message) for message in messages()), "the old one would be too old"
+    assert "too-old" not in "".join(base64_text(message) for message in messages())
 
 
 def base64_text(message: Path) -> str:
@@ -553,9 +557,8 @@ def test_a_queue_that_takes_nothing_holds_up_no_other_one(run: str, monkeypatch:
     scheduler = Scheduler()
     scheduler.queue()
     queued = scheduler.executor.queued_tasks
-    ((key, workload),) = queued.items()
     for index in range(5, 9):
-        queued[key._replace(map_index=index)] = bad = workload.model_copy(deep=True)
+        bad = beside(scheduler, index)
         bad.ti.queue, bad.ti.priority_weight = "full", 9
     tried: list[str] = []
 
@@ -567,9 +570,10 @@ def test_a_queue_that_takes_nothing_holds_up_no_other_one(run: str, monkeypatch:
     monkeypatch.setattr(celery_executor.CeleryExecutor, "_send_workloads_to_celery", send)
     scheduler.executor.trigger_tasks(4)
     assert tried == ["full"], "what matters most comes first, and one tries for all"
+    beside(scheduler, 1)
     tried.clear()
     scheduler.executor.trigger_tasks(4)
-    assert tried == ["default", "full"]
+    assert tried == ["default", "default", "full"], "all that the others take, and one that tries"
     assert [one.ti.queue for one in queued.values()] == ["full"] * 4
 
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from _lab import balance, guests
 from _lab.balance import Use, move
+from _lab.run import wait_for
 from _lab.settings import Lab, load
 
 
@@ -91,9 +91,7 @@ def test_what_a_guest_uses_is_told_with_the_cpu_on_which_it_does(lab: Lab, guest
     cpus = sorted(os.sched_getaffinity(0))
     balance.put(lab.umid(lab.select([name])[0]), cpus[-1])
     first = balance._Look(lab, cpus)
-    deadline = time.monotonic() + 60
-    while balance._worked(pid) - first.worked[name] < 0.3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert wait_for(lambda: balance._worked(pid) - first.worked[name] >= 0.3, 60)
     busy, uses = balance._Look(lab, cpus).since(first)
     assert set(busy) == set(cpus)
     assert busy[cpus[-1]] > 0.2

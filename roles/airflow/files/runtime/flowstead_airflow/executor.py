@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 # Each `airflow` command imports this; what only the scheduler needs, it imports itself.
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.providers.celery.executors import celery_executor
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, timeout
 from celery import states
 
 #: Seconds for which nobody has begun a task before its queue is looked at.
@@ -62,7 +63,6 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         self._sent_anew: dict[TaskInstanceKey, int] = {}
         self._asked_at = self._told_at = 0.0
         self._away_since: float | None = None
-        self._kept: set[t.Any] = set()
         self._broken: set[str] = set()
         given = self.celery_app.conf
         scheme = urlsplit(str(given.broker_url)).scheme
@@ -86,12 +86,8 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
 
     def trigger_tasks(self, open_slots: int) -> None:
         """Send what is queued; while the broker does not take it, keep it instead of failing it."""
-        queued = self.queued_tasks.keys() | self.queued_callbacks.keys()
-        self._kept &= queued
-        if not queued or self._answers():
+        if not (self.queued_tasks or self.queued_callbacks) or self._answers():
             super().trigger_tasks(open_slots)
-        else:
-            self._kept |= queued
 
     def order_queued_tasks_by_priority(self) -> list[t.Any]:
         """As Airflow's, and what is for a queue that takes nothing comes last."""
@@ -100,18 +96,23 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
     def _send_workloads_to_celery(self, workload_tuples_to_send: t.Sequence[t.Any]) -> list[t.Any]:
         """As Airflow's, without those that the broker did not take: what is not in the answer stays queued.
 
-        Of each queue one tries for all, and the first failure ends it: each may take ``celery.operation_timeout``, and
-        the scheduler does nothing else meanwhile.
+        Of each queue one tries for all, those of queues that took nothing after everything else, and the first failure
+        ends it: each may take ``celery.operation_timeout``, and the scheduler does nothing else meanwhile.
         """
         first: dict[str, t.Any] = {}
-        for one in sorted(workload_tuples_to_send, key=lambda one: one[2] in self._broken):
+        for one in workload_tuples_to_send:
             first.setdefault(one[2], one)
-            key, workload = one[:2]
-            if key in self._kept and hasattr(workload, "ti"):  # its token lives only as long as it may be queued
+            workload = one[1]
+            if hasattr(workload, "ti"):  # it may have been kept, and its token lives only as long as it may be queued
                 workload.token = workload.generate_token(str(workload.ti.id), self.jwt_generator)
-        others = [one for one in workload_tuples_to_send if first[one[2]] is not one]
+        alone = [[one] for one in first.values()]
+        others = [one for one in workload_tuples_to_send if first[one[2]] is not one and one[2] not in self._broken]
         sent: list[t.Any] = []
-        for part in (*([one] for one in first.values()), others):
+        for part in (
+            *(one for one in alone if one[0][2] not in self._broken),
+            others,
+            *(one for one in alone if one[0][2] in self._broken),
+        ):
             found = super()._send_workloads_to_celery(part) if part else []
             failed = {one[0]: one[2].exception for one in found if _is_broken(one[2])}
             sent += [one for one in found if one[0] not in failed]
@@ -121,7 +122,6 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
             if failed:
                 self._tell_broken(", ".join(sorted(queues)), next(iter(failed.values())))
                 break
-        self._kept |= {one[0] for one in workload_tuples_to_send} - {one[0] for one in sent}
         return sent
 
     def _tell_broken(self, queues: str, error: BaseException) -> None:
@@ -155,7 +155,10 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
                 for key in self._lost(late):
                     self._send_anew(key, self._waiting[key])
                     del self._waiting[key]
-            except (Exception, _alarm()) as error:  # whatever kombu or the database raises; the scheduler has to go on
+            except (
+                Exception,
+                AirflowTaskTimeout,
+            ) as error:  # whatever kombu or the database raises; the scheduler has to go on
                 self.log.warning("Lost messages cannot be looked for: %r. That is tried again.", error)
 
     def _answers(self) -> bool:
@@ -163,7 +166,7 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
         try:
             with _in_time(), self.celery_app.connection_for_write() as link:
                 link.ensure_connection(max_retries=0, timeout=TIMEOUT)
-        except (Exception, _alarm()) as error:  # a refused login, too: it costs no task its life
+        except (Exception, AirflowTaskTimeout) as error:  # a refused login, too: it costs no task its life
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 self.log.warning(
@@ -274,20 +277,12 @@ class CeleryExecutor(celery_executor.CeleryExecutor):
 def _is_broken(result: t.Any) -> bool:
     """Whether sending has failed for a reason that is the broker's, and passes."""
     from airflow.providers.celery.executors.celery_executor_utils import ExceptionWithTraceback  # noqa: PLC0415
-    from airflow.providers.common.compat.sdk import AirflowTaskTimeout  # noqa: PLC0415
     from amqp.exceptions import MessageNacked, NotFound  # noqa: PLC0415
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
     # RabbitMQ says "not found" of a queue whose node is down.
     passing = (AirflowTaskTimeout, OperationalError, MessageNacked, NotFound, OSError)
     return isinstance(result, ExceptionWithTraceback) and isinstance(result.exception, passing)
-
-
-def _alarm() -> type[BaseException]:
-    """What Airflow's alarm raises, which is no ``Exception``."""
-    from airflow.providers.common.compat.sdk import AirflowTaskTimeout  # noqa: PLC0415
-
-    return AirflowTaskTimeout
 
 
 @contextmanager
@@ -298,13 +293,11 @@ def _in_time() -> t.Iterator[None]:
     alarm goes on, once a second.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: it took longer. What Airflow's alarm raises is no ``Exception``.
     """
-    from airflow.providers.common.compat.sdk import timeout  # noqa: PLC0415
-
     try:
         with timeout(seconds=TIMEOUT):
             signal.setitimer(signal.ITIMER_REAL, TIMEOUT, 1.0)
             yield
-    except _alarm() as error:
+    except AirflowTaskTimeout as error:
         raise TimeoutError(f"no answer within {TIMEOUT:g} s") from error
